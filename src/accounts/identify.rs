@@ -1,0 +1,22 @@
+//! Identify: whose token is this, right now.
+
+use crate::accounts::authenticator::Authenticate;
+use crate::accounts::{Error, Services};
+use crate::domain::user::User;
+
+/// The user behind a token, read from the database for this very request.
+///
+/// Errors: [`Error::TokenRefused`]; [`Error::Unavailable`] or [`Error::Overloaded`] when the token is good and the
+/// database cannot be asked, which is never taken for a refusal.
+pub async fn identify(services: &Services, token: String) -> Result<User, Error> {
+    let now = services.shared.clock.now();
+    services
+        .within_deadline(async {
+            services
+                .authenticator
+                .send(Authenticate { token, now })
+                .await
+                .map_err(|error| Error::Internal(error.to_string()))?
+        })
+        .await
+}

@@ -1,0 +1,161 @@
+//! The use cases, one a file, and what they share. They know messages; they know no HTTP and no SQL.
+
+pub mod authenticator;
+pub mod identify;
+pub mod readiness;
+pub mod register;
+pub mod sign_in;
+mod turns;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use actix::Addr;
+
+use crate::accounts::authenticator::Authenticator;
+use crate::accounts::turns::Turns;
+use crate::domain::clock::Clock;
+use crate::domain::password::{PasswordHash, PasswordRules};
+use crate::hashing::{self, HashError, HashExecutor, TooCommon};
+use crate::pool::{Pool, PoolError};
+use crate::store::{DbExecutor, StoreError};
+use crate::tokens::Keyring;
+
+/// What the use cases need to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What new passwords must satisfy.
+    pub rules: PasswordRules,
+    /// Longest time that a request may take once its body has been read.
+    pub deadline: Duration,
+}
+
+/// What all HTTP workers share: made once, at the start.
+#[derive(Clone)]
+pub struct Shared {
+    /// The database workers.
+    pub db: Pool<DbExecutor>,
+    /// The hash workers.
+    pub hasher: Pool<HashExecutor>,
+    /// The signing key.
+    pub keyring: Arc<Keyring>,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Verified against where there is no hash: same work, same answer.
+    pub decoy: PasswordHash,
+    /// As configured.
+    pub settings: Settings,
+    /// Set when the server begins to stop.
+    pub is_stopping: Arc<AtomicBool>,
+    turns: Arc<Turns>,
+}
+
+impl Shared {
+    /// Puts the parts together.
+    ///
+    /// Errors: [`HashError`] if the system gives no randomness.
+    pub fn new(
+        settings: Settings,
+        db: Pool<DbExecutor>,
+        hasher: Pool<HashExecutor>,
+        cost: hashing::Cost,
+        keyring: Keyring,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, HashError> {
+        Ok(Self {
+            db,
+            hasher,
+            keyring: Arc::new(keyring),
+            clock,
+            decoy: hashing::decoy(cost)?,
+            settings,
+            is_stopping: Arc::default(),
+            turns: Arc::default(),
+        })
+    }
+}
+
+/// Everything that a use case may reach. One an HTTP worker: the [`Authenticator`] runs on the same thread as the
+/// requests that it answers.
+pub struct Services {
+    shared: Shared,
+    authenticator: Addr<Authenticator>,
+}
+
+impl Services {
+    /// Starts this thread's authenticator. Needs a running actix arbiter.
+    #[must_use]
+    pub fn start(shared: Shared) -> Self {
+        let authenticator = authenticator::start(Arc::clone(&shared.keyring), shared.db.clone());
+        Self { shared, authenticator }
+    }
+
+    /// What new passwords must satisfy.
+    #[must_use]
+    pub fn rules(&self) -> PasswordRules {
+        self.shared.settings.rules
+    }
+
+    /// Ends `work` at the deadline, whichever of its steps it is in.
+    async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match tokio::time::timeout(self.shared.settings.deadline, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Overloaded("the deadline passed".to_owned())),
+        }
+    }
+}
+
+/// Why a use case did not succeed. The texts are for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Another account has the address.
+    #[error("email taken")]
+    EmailTaken,
+    /// Attackers would try this password early.
+    #[error("password too common")]
+    PasswordTooCommon(TooCommon),
+    /// No such account, wrong password, disabled: deliberately one case.
+    #[error("incorrect email or password")]
+    BadCredentials,
+    /// The token is not valid, or its user is gone or disabled.
+    #[error("token refused")]
+    TokenRefused,
+    /// No room or no time: trying again in a moment helps.
+    #[error("overloaded: {0}")]
+    Overloaded(String),
+    /// The database cannot serve now.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// A mistake of ours.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Busy => Self::Overloaded(error.to_string()),
+            PoolError::Stopping => Self::Unavailable(error.to_string()),
+            PoolError::Panicked | PoolError::Gone => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::SchemaMissing(_) | StoreError::Retry(_) => {
+                Self::Unavailable(error.to_string())
+            }
+            StoreError::Duplicate | StoreError::Corrupt(_) | StoreError::Bug(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<HashError> for Error {
+    fn from(error: HashError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}

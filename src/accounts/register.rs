@@ -1,0 +1,31 @@
+//! Register: a new account for an address that has none.
+
+use crate::accounts::{Error, Services};
+use crate::domain::email::Email;
+use crate::domain::password::Password;
+use crate::domain::user::User;
+use crate::hashing::HashNewPassword;
+use crate::store::users::{CreateUser, EmailTaken, FindByEmail};
+
+/// Creates the account; it is durable when this returns.
+///
+/// Errors: [`Error::EmailTaken`], [`Error::PasswordTooCommon`], and what overload and outages bring.
+pub async fn register(services: &Services, email: Email, password: Password) -> Result<User, Error> {
+    let shared = &services.shared;
+    services
+        .within_deadline(async {
+            let _turn = shared.turns.take(email.key()).await;
+            // The place first: whoever cannot be served hears so before the database does any work.
+            let place = shared.hasher.reserve()?;
+            if shared.db.call(FindByEmail { email: email.clone() }).await??.is_some() {
+                return Err(Error::EmailTaken);
+            }
+            let context = vec![email.key().to_owned(), email.key().split('@').next().unwrap_or_default().to_owned()];
+            let password_hash =
+                place.call(HashNewPassword { password, context }).await??.map_err(Error::PasswordTooCommon)?;
+            let now = shared.clock.now();
+            let created = shared.db.call(CreateUser { email, password_hash, now }).await??;
+            created.map_err(|EmailTaken| Error::EmailTaken)
+        })
+        .await
+}

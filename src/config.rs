@@ -1,0 +1,474 @@
+//! The environment, and a `.env` file, as settings. Every problem is told at once, by name, and no message repeats
+//! the value of a secret.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::{Display, Write};
+use std::net::ToSocketAddrs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::password::{MAX_BYTES, MIN_CODE_POINTS, PasswordRules};
+use crate::hashing::Cost;
+use crate::store::DatabaseUrl;
+use crate::tokens::SecretKey;
+use crate::{accounts, hashing, http, store};
+
+/// One setting, as the reference lists it.
+struct Setting {
+    name: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+    /// Has a form `NAME_FILE` that names a file with the value.
+    is_secret: bool,
+}
+
+/// Every setting there is: the reference in docs/configuration.md and in `--help` is made from this.
+const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "SECRET_KEY",
+        default: "SQLite: made on the first start and kept in `DATA_DIR/secret.key`",
+        meaning: "Signs the tokens; at least 32 bytes. Required with MySQL, because replicas must agree. Make one: `openssl rand -hex 32`",
+        is_secret: true,
+    },
+    Setting {
+        name: "DATABASE_URL",
+        default: "`sqlite://DATA_DIR/tegata.db`",
+        meaning: "Or `mysql://user:password@host:3306/database` (MySQL and MariaDB); after `?`: `socket=PATH`, `tls=true`, `root_cert_path=PATH`",
+        is_secret: true,
+    },
+    Setting {
+        name: "DATA_DIR",
+        default: "`./data`",
+        meaning: "Where SQLite and the made key live; created with mode 0700",
+        is_secret: false,
+    },
+    Setting {
+        name: "BIND_ADDR",
+        default: "`127.0.0.1:8000`",
+        meaning: "Where to listen; port 0 picks a free one, which is printed",
+        is_secret: false,
+    },
+    Setting {
+        name: "ACCESS_TOKEN_EXPIRE_MINUTES",
+        default: "`30`",
+        meaning: "How long a token is valid, 1 to 60 minutes",
+        is_secret: false,
+    },
+    Setting {
+        name: "PASSWORD_MIN_LENGTH",
+        default: "`8`",
+        meaning: "Fewest characters (code points) of a new password, 8 to 64",
+        is_secret: false,
+    },
+    Setting {
+        name: "SCRYPT_LOG_N",
+        default: "`15`",
+        meaning: "scrypt cost: N is 2 to this power. Memory of a hash: 128 * N * r bytes",
+        is_secret: false,
+    },
+    Setting { name: "SCRYPT_R", default: "`8`", meaning: "scrypt block size", is_secret: false },
+    Setting { name: "SCRYPT_P", default: "`3`", meaning: "scrypt repetitions, one after the other", is_secret: false },
+    Setting {
+        name: "ALLOW_WEAK_SCRYPT",
+        default: "`false`",
+        meaning: "`true` accepts a cost below OWASP's table; for tests",
+        is_secret: false,
+    },
+    Setting {
+        name: "HASH_THREADS",
+        default: "the number of cores",
+        meaning: "Threads that hash passwords; memory is at most this many hashes",
+        is_secret: false,
+    },
+    Setting {
+        name: "DB_THREADS",
+        default: "`4`",
+        meaning: "Threads that talk to the database, each with one connection",
+        is_secret: false,
+    },
+    Setting {
+        name: "REQUEST_DEADLINE_SECS",
+        default: "`5`",
+        meaning: "No request waits longer, 1 to 60 seconds",
+        is_secret: false,
+    },
+    Setting { name: "LOG_FORMAT", default: "`text`", meaning: "`json` for machines", is_secret: false },
+    Setting {
+        name: "RUST_LOG",
+        default: "`info`",
+        meaning: "What is logged: `error`, `warn`, `info`, `debug`, or by module: `info,tegata::store=debug`",
+        is_secret: false,
+    },
+];
+
+/// The values as text, as envy finds them. Parsing each one ourselves tells all mistakes at once, where envy would
+/// stop at the first and quote its value.
+#[derive(Default, Deserialize)]
+struct RawConfig {
+    secret_key: Option<String>,
+    database_url: Option<String>,
+    data_dir: Option<String>,
+    bind_addr: Option<String>,
+    access_token_expire_minutes: Option<String>,
+    password_min_length: Option<String>,
+    scrypt_log_n: Option<String>,
+    scrypt_r: Option<String>,
+    scrypt_p: Option<String>,
+    allow_weak_scrypt: Option<String>,
+    hash_threads: Option<String>,
+    db_threads: Option<String>,
+    request_deadline_secs: Option<String>,
+    log_format: Option<String>,
+    rust_log: Option<String>,
+}
+
+/// Where the signing key comes from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// `SECRET_KEY` or `SECRET_KEY_FILE`.
+    Settings(SecretKey),
+    /// This file; made when it is not there.
+    File(PathBuf),
+}
+
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// One JSON object a line instead of text.
+    pub is_json: bool,
+    /// What `tracing_subscriber::EnvFilter` takes.
+    pub filter: String,
+}
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// For the made key and SQLite.
+    pub data_dir: PathBuf,
+    /// The signing key.
+    pub key: KeySource,
+    /// Seconds that a token lives.
+    pub token_lifetime_secs: i64,
+    /// For the database.
+    pub store: store::Settings,
+    /// For the hash pool.
+    pub hashing: hashing::Settings,
+    /// For the use cases.
+    pub accounts: accounts::Settings,
+    /// For the HTTP server.
+    pub http: http::Settings,
+    /// For the log.
+    pub log: LogSettings,
+}
+
+/// What is wrong with the settings, one sentence each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<String>);
+
+impl Config {
+    /// Reads the process's environment and the file `dotenv`, which need not exist; the environment wins.
+    ///
+    /// Errors: everything that is wrong, at once.
+    pub fn load(environment: impl IntoIterator<Item = (OsString, OsString)>, dotenv: &Path) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut values = read_dotenv(dotenv, &mut problems);
+        for (name, value) in environment {
+            let Some(name) = name.to_str().filter(|name| is_known(name)) else { continue };
+            match value.into_string() {
+                Ok(value) => {
+                    values.insert(name.to_owned(), value);
+                }
+                Err(_) => problems.push(format!("{name} is not valid UTF-8")),
+            }
+        }
+        read_secret_files(&mut values, &mut problems);
+        // An empty value is how compose files and shells spell "not set".
+        values.retain(|_, value| !value.is_empty());
+        let raw = envy::from_iter::<_, RawConfig>(values).unwrap_or_else(|_| {
+            problems.push("the settings cannot be read".to_owned());
+            RawConfig::default()
+        });
+        let config = Self::check(raw, &mut problems);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Problems(problems)),
+        }
+    }
+
+    fn check(raw: RawConfig, problems: &mut Vec<String>) -> Option<Self> {
+        let data_dir = PathBuf::from(raw.data_dir.unwrap_or_else(|| "./data".to_owned()));
+        let url = match &raw.database_url {
+            None => Some(DatabaseUrl::Sqlite(data_dir.join("tegata.db"))),
+            Some(url) => report("DATABASE_URL", DatabaseUrl::parse(url), problems),
+        };
+        let key = match (&raw.secret_key, &url) {
+            (Some(key), _) => report("SECRET_KEY", SecretKey::parse(key), problems).map(KeySource::Settings),
+            (None, Some(DatabaseUrl::Mysql(_))) => {
+                problems.push(
+                    "SECRET_KEY is required with MySQL, because replicas must agree on it; make one with: openssl rand -hex 32"
+                        .to_owned(),
+                );
+                None
+            }
+            (None, _) => Some(KeySource::File(data_dir.join("secret.key"))),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let minutes: i64 = number("ACCESS_TOKEN_EXPIRE_MINUTES", raw.access_token_expire_minutes, 30, 1..=60, problems);
+        let min_length =
+            number("PASSWORD_MIN_LENGTH", raw.password_min_length, MIN_CODE_POINTS, MIN_CODE_POINTS..=64, problems);
+        let deadline = number("REQUEST_DEADLINE_SECS", raw.request_deadline_secs, 5, 1..=60, problems);
+        let hash_threads = number("HASH_THREADS", raw.hash_threads, cores, 1..=256, problems);
+        let db_threads = number("DB_THREADS", raw.db_threads, 4, 1..=64, problems);
+        let log_n = number("SCRYPT_LOG_N", raw.scrypt_log_n, 15, 1..=20, problems);
+        let r = number("SCRYPT_R", raw.scrypt_r, 8, 1..=32, problems);
+        let p = number("SCRYPT_P", raw.scrypt_p, 3, 1..=16, problems);
+        let allow_weak = one_of("ALLOW_WEAK_SCRYPT", raw.allow_weak_scrypt, ["false", "true"], problems) == 1;
+        let cost = report("SCRYPT_LOG_N, SCRYPT_R and SCRYPT_P do not go together:", Cost::new(log_n, r, p), problems);
+        if cost.is_some_and(|cost| !cost.is_strong()) && !allow_weak {
+            problems.push(format!(
+                "SCRYPT_LOG_N={log_n} SCRYPT_R={r} SCRYPT_P={p} is below OWASP's table (15 8 3, 16 8 2 or 17 8 1); \
+                 ALLOW_WEAK_SCRYPT=true accepts it, for tests"
+            ));
+        }
+        let bind = match raw.bind_addr.as_deref().unwrap_or("127.0.0.1:8000").to_socket_addrs() {
+            Ok(mut addresses) => addresses.next(),
+            Err(_) => None,
+        };
+        if bind.is_none() {
+            problems.push("BIND_ADDR is not an address with a port, such as 127.0.0.1:8000 or [::]:8000".to_owned());
+        }
+        let is_json = one_of("LOG_FORMAT", raw.log_format, ["text", "json"], problems) == 1;
+        let filter = raw.rust_log.unwrap_or_else(|| "info".to_owned());
+        if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
+            problems.push("RUST_LOG is not a log filter, such as info or info,tegata::store=debug".to_owned());
+        }
+        let deadline = Duration::from_secs(deadline);
+        Some(Self {
+            data_dir,
+            key: key?,
+            token_lifetime_secs: minutes * 60,
+            store: store::Settings { url: url?, threads: db_threads, queue: DB_QUEUE },
+            // A hash that starts late still ends in time: the queue is what 4/5 of the deadline can do.
+            hashing: hashing::Settings { cost: cost?, threads: hash_threads, patience: deadline * 4 / 5 },
+            accounts: accounts::Settings { rules: PasswordRules { min_code_points: min_length }, deadline },
+            http: http::Settings { bind: bind?, workers: cores, shutdown_timeout: deadline },
+            log: LogSettings { is_json, filter },
+        })
+    }
+}
+
+/// Queries that may wait for a database worker. Sign-ins and registrations hold a place in the hash pool first, and
+/// look-ups travel together, so this many never wait in a healthy server.
+const DB_QUEUE: usize = 1024;
+
+// A password of the longest length must be possible at every setting.
+const _: () = assert!(MAX_BYTES >= 64 * 4);
+
+fn is_known(name: &str) -> bool {
+    SETTINGS
+        .iter()
+        .any(|setting| name == setting.name || setting.is_secret && name.strip_suffix("_FILE") == Some(setting.name))
+}
+
+/// Reads the file. Names that nearly are settings are mistakes; others are left alone, as compose keeps its own there.
+fn read_dotenv(path: &Path, problems: &mut Vec<String>) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let file = path.display();
+    let lines = match dotenvy::from_path_iter(path) {
+        Ok(lines) => lines,
+        Err(error) if error.not_found() => return values,
+        Err(_) => {
+            problems.push(format!("{file} cannot be read"));
+            return values;
+        }
+    };
+    for line in lines {
+        match line {
+            Ok((name, value)) if is_known(&name) => {
+                values.insert(name, value);
+            }
+            Ok((name, _)) => {
+                if let Some(meant) = nearly(&name) {
+                    problems.push(format!("{name} in {file} is not a setting; is {meant} meant?"));
+                }
+            }
+            // The error holds the whole line, and a line may hold a secret: only its name is told.
+            Err(dotenvy::Error::LineParse(line, _)) => {
+                let name = line.split_once('=').map_or("a line", |(name, _)| name.trim());
+                problems.push(format!("{name} in {file} cannot be parsed; put the value in 'single quotes'"));
+            }
+            Err(_) => problems.push(format!("{file} cannot be read to its end; is it UTF-8?")),
+        }
+    }
+    values
+}
+
+/// The setting that an unknown name may be a misspelling of.
+fn nearly(name: &str) -> Option<&'static str> {
+    let name = name.to_uppercase();
+    SETTINGS.iter().map(|setting| setting.name).find(|known| strsim::damerau_levenshtein(&name, known) <= 2)
+}
+
+/// Replaces `NAME_FILE` by `NAME` with the file's content, without the newline at its end.
+fn read_secret_files(values: &mut BTreeMap<String, String>, problems: &mut Vec<String>) {
+    for setting in SETTINGS.iter().filter(|setting| setting.is_secret) {
+        let name = setting.name;
+        let Some(path) = values.remove(&format!("{name}_FILE")).filter(|path| !path.is_empty()) else { continue };
+        if values.get(name).is_some_and(|value| !value.is_empty()) {
+            problems.push(format!("{name} and {name}_FILE are both set; one is enough"));
+            continue;
+        }
+        match std::fs::read_to_string(&path) {
+            Ok(content) => {
+                values.insert(name.to_owned(), content.trim_end_matches(['\r', '\n']).to_owned());
+            }
+            Err(error) => problems.push(format!("{name}_FILE: {path}: {error}")),
+        }
+    }
+}
+
+fn report<T, E: Display>(name: &str, outcome: Result<T, E>, problems: &mut Vec<String>) -> Option<T> {
+    outcome.map_err(|error| problems.push(format!("{name} {error}"))).ok()
+}
+
+fn number<T>(name: &str, raw: Option<String>, default: T, range: RangeInclusive<T>, problems: &mut Vec<String>) -> T
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    let Some(raw) = raw else { return default };
+    match raw.trim().parse() {
+        Ok(number) if range.contains(&number) => number,
+        _ => {
+            problems.push(format!("{name} must be a whole number from {} to {}", range.start(), range.end()));
+            default
+        }
+    }
+}
+
+/// The place of the value among `choices`, of which the first is the default.
+fn one_of<const N: usize>(name: &str, raw: Option<String>, choices: [&str; N], problems: &mut Vec<String>) -> usize {
+    let Some(raw) = raw else { return 0 };
+    choices.iter().position(|choice| *choice == raw.trim()).unwrap_or_else(|| {
+        problems.push(format!("{name} must be {}", choices.join(" or ")));
+        0
+    })
+}
+
+/// docs/configuration.md.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Settings\n\n\
+         Read from environment variables, and from a file `.env` in the working directory; the environment wins. \
+         Every problem is reported at once, and the server does not start.\n\
+         A name in `.env` that is nearly one of these is an error; other names are left alone. An empty value counts \
+         as not set. In `.env`, put values with special characters in 'single quotes': otherwise `$NAME` is replaced.\n\n\
+         <!-- Generated from src/config.rs; `cargo test --test docs` writes it. -->\n\n\
+         | name | default | meaning |\n|---|---|---|\n",
+    );
+    for Setting { name, default, meaning, is_secret } in SETTINGS {
+        let file =
+            if *is_secret { format!(" (or `{name}_FILE`, the path of a file with the value)") } else { String::new() };
+        let _ = writeln!(page, "| `{name}` | {default} | {meaning}{file} |");
+    }
+    page
+}
+
+/// The settings for `--help`.
+#[must_use]
+pub fn help() -> String {
+    let mut text = String::from("Settings (environment variables, or a file .env in the working directory):\n");
+    for Setting { name, default, meaning, .. } in SETTINGS {
+        let _ =
+            writeln!(text, "  {name}\n      {}\n      Default: {}", meaning.replace('`', ""), default.replace('`', ""));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Config, Problems> {
+        Config::load(pairs.iter().map(|(name, value)| (name.into(), value.into())), Path::new("/nonexistent/.env"))
+    }
+
+    fn problems(pairs: &[(&str, &str)]) -> String {
+        load(pairs).unwrap_err().0.join("\n")
+    }
+
+    #[test]
+    fn nothing_set_is_a_working_server_on_sqlite() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.store.url.to_string(), "sqlite ./data/tegata.db");
+        assert!(matches!(config.key, KeySource::File(path) if path == Path::new("./data/secret.key")));
+        assert_eq!(config.hashing.cost, Cost::new(15, 8, 3).unwrap());
+        assert_eq!((config.token_lifetime_secs, config.accounts.deadline.as_secs()), (1800, 5));
+    }
+
+    /// C-39, O-15.
+    #[test]
+    fn every_problem_is_told_at_once_and_no_secret() {
+        let told = problems(&[
+            ("SECRET_KEY", "hush"),
+            ("DATABASE_URL", "postgres://me:hush@db/x"),
+            ("BIND_ADDR", "nowhere"),
+            ("ACCESS_TOKEN_EXPIRE_MINUTES", "600"),
+            ("SCRYPT_LOG_N", "10"),
+            ("DB_THREADS", "0"),
+            ("LOG_FORMAT", "xml"),
+        ]);
+        for name in [
+            "SECRET_KEY",
+            "DATABASE_URL",
+            "BIND_ADDR",
+            "ACCESS_TOKEN_EXPIRE_MINUTES",
+            "OWASP",
+            "DB_THREADS",
+            "LOG_FORMAT",
+        ] {
+            assert!(told.contains(name), "{name} is missing in: {told}");
+        }
+        assert!(!told.contains("hush"), "{told}");
+    }
+
+    #[test]
+    fn mysql_wants_a_key_that_replicas_share() {
+        assert!(problems(&[("DATABASE_URL", "mysql://me@db/app")]).contains("openssl rand -hex 32"));
+    }
+
+    #[test]
+    fn weak_scrypt_needs_a_word() {
+        let weak = [("SCRYPT_LOG_N", "4"), ("SCRYPT_P", "1")];
+        assert!(load(&weak).is_err());
+        assert!(load(&[weak[0], weak[1], ("ALLOW_WEAK_SCRYPT", "true")]).is_ok());
+    }
+
+    #[test]
+    fn empty_values_count_as_not_set() {
+        assert!(load(&[("SECRET_KEY", ""), ("DATABASE_URL", ""), ("DB_THREADS", "")]).is_ok());
+    }
+
+    #[test]
+    fn misspelt_names_are_found() {
+        assert_eq!(nearly("SECRET_KEYS"), Some("SECRET_KEY"));
+        assert_eq!(nearly("DATABASE_URI"), Some("DATABASE_URL"));
+        assert_eq!(nearly("secret_key"), Some("SECRET_KEY"));
+        assert_eq!(nearly("MYSQL_ROOT_PASSWORD"), None);
+    }
+
+    #[test]
+    fn each_setting_is_read_and_each_that_is_read_is_documented() {
+        // A field of RawConfig that no setting names, or the other way round, shows as a value that is not looked at.
+        for setting in SETTINGS {
+            let absurd = "\u{1f600}!";
+            let taken_as_it_is = ["DATA_DIR"].contains(&setting.name);
+            assert_eq!(load(&[(setting.name, absurd)]).is_ok(), taken_as_it_is, "{}", setting.name);
+        }
+    }
+}

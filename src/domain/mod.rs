@@ -1,0 +1,6 @@
+//! Values parsed once, at the edge: whoever holds one needs no further check. No I/O, no clock, no randomness.
+
+pub mod clock;
+pub mod email;
+pub mod password;
+pub mod user;

@@ -1,0 +1,110 @@
+//! HTTP: URLs, JSON, problems, headers, limits. Handlers parse, call one use case and render.
+
+mod bearer;
+mod body;
+mod envelope;
+mod health;
+mod openapi;
+mod problem;
+mod register;
+mod token;
+mod user;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::guard::{self, Guard};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, Resource, Route, web};
+
+use crate::accounts::{Services, Shared};
+use crate::http::envelope::envelope;
+use crate::http::problem::{Kind, Problem};
+
+/// Longest time for the head of a request (C-54).
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 2048;
+
+/// What the HTTP server needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 picks one.
+    pub bind: SocketAddr,
+    /// Worker threads, each with an event loop.
+    pub workers: usize,
+    /// How long requests under way may take once the server stops.
+    pub shutdown_timeout: Duration,
+}
+
+const GET: &str = "GET, HEAD";
+const POST: &str = "POST";
+
+/// THE route table.
+fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(at("/api/register", POST).route(web::post().to(register::post)))
+        .service(at_token("/api/token", POST).route(web::post().to(token::post)))
+        .service(at("/api/user/me", GET).route(get().wrap(bearer::required()).to(user::me)))
+        .service(at("/api/is_logined", GET).route(get().wrap(bearer::optional()).to(user::is_logined)))
+        .service(at("/api/hello", GET).route(get().to(health::hello)))
+        .service(at("/livez", GET).route(get().to(health::livez)))
+        .service(at("/readyz", GET).route(get().to(health::readyz)))
+        .service(at("/openapi.json", GET).route(get().to(openapi::document)))
+        .service(at("/docs", GET).route(get().to(openapi::docs)))
+        .service(at("/docs/{path:.*}", GET).route(get().to(openapi::docs_file)))
+        .default_service(web::to(not_found));
+}
+
+/// GET and with it HEAD (RFC 9110 9.1); the body of an answer to HEAD is not sent.
+fn get() -> Route {
+    web::route().guard(get_or_head())
+}
+
+fn get_or_head() -> impl Guard {
+    guard::Any(guard::Get()).or(guard::Head())
+}
+
+/// A path; other methods than `allowed` are told so.
+fn at(path: &str, allowed: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || method_not_allowed(allowed)))
+}
+
+/// The same for a token endpoint, whose errors are OAuth errors.
+fn at_token(path: &str, allowed: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move {
+        method_not_allowed(allowed).await.map_err(Problem::on_token_endpoint)
+    }))
+}
+
+async fn method_not_allowed(allowed: &'static str) -> Result<&'static str, Problem> {
+    Err(Kind::MethodNotAllowed(allowed).into())
+}
+
+async fn not_found() -> Result<&'static str, Problem> {
+    Err(Kind::NotFound.into())
+}
+
+/// Binds and starts to serve; the future ends when the server has stopped. Signals are the caller's affair.
+///
+/// Errors: the address cannot be bound.
+pub fn serve(settings: Settings, shared: Shared) -> io::Result<(Server, ServerHandle, SocketAddr)> {
+    let server = HttpServer::new(move || {
+        App::new().app_data(web::Data::new(Services::start(shared.clone()))).configure(routes).wrap(from_fn(envelope))
+    })
+    .workers(settings.workers)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .keep_alive(KEEP_ALIVE)
+    .backlog(BACKLOG)
+    .shutdown_timeout(settings.shutdown_timeout.as_secs())
+    .disable_signals()
+    .bind(settings.bind)?;
+    let address = server.addrs().first().copied().unwrap_or(settings.bind);
+    let server = server.run();
+    let handle = server.handle();
+    Ok((server, handle, address))
+}

@@ -1,0 +1,116 @@
+//! The API described from the code: OpenAPI 3.1, and Swagger UI from files inside the binary.
+
+use std::sync::{Arc, LazyLock};
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa_swagger_ui::{Config, SwaggerFile};
+
+use crate::http::problem::{Kind, Problem};
+use crate::http::{health, register, token, user};
+
+/// An RFC 9457 problem.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProblemBody {
+    /// Names the kind of problem, for programs.
+    #[schema(example = "urn:tegata:problem:email-taken")]
+    r#type: String,
+    /// The status in words.
+    #[schema(example = "Conflict")]
+    title: String,
+    /// The status.
+    #[schema(example = 409)]
+    status: u16,
+    /// What happened, for people.
+    #[schema(example = "already used email address")]
+    detail: String,
+    /// Quote it to the operator.
+    request_id: String,
+    /// With 422: what is wrong with which field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<FieldErrorBody>>,
+}
+
+/// What is wrong with one field.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FieldErrorBody {
+    /// The field's name.
+    #[schema(example = "email")]
+    field: String,
+    /// What to do, for people.
+    message: String,
+}
+
+/// An RFC 6749 5.2 error that is a problem as well.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OAuthErrorBody {
+    /// RFC 6749 5.2.
+    #[schema(example = "invalid_grant")]
+    error: String,
+    /// The same as `detail`.
+    #[schema(example = "incorrect email or password")]
+    error_description: String,
+    #[serde(flatten)]
+    problem: ProblemBody,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Tegata", description = "Register, sign in, who am I, am I signed in."),
+    paths(
+        register::post, token::post, user::me, user::is_logined, health::hello, health::livez, health::readyz
+    ),
+    tags((name = "accounts", description = "People and their tokens"), (name = "health", description = "For machines")),
+    modifiers(&PasswordFlow)
+)]
+struct Api;
+
+struct PasswordFlow;
+
+impl Modify for PasswordFlow {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let flow = Flow::Password(Password::new("/api/token", Scopes::new()));
+        let scheme = SecurityScheme::OAuth2(OAuth2::with_description([flow], "Your email address as the username"));
+        api.components.get_or_insert_default().add_security_scheme("OAuth2PasswordBearer", scheme);
+    }
+}
+
+/// Rendered once: it never changes while the program runs.
+static DOCUMENT: LazyLock<Option<String>> = LazyLock::new(|| Api::openapi().to_pretty_json().ok());
+
+/// `GET /openapi.json`.
+pub(crate) async fn document() -> Result<HttpResponse, Problem> {
+    let document =
+        DOCUMENT.as_deref().ok_or_else(|| Kind::Internal("the API document does not serialise".to_owned()))?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(document))
+}
+
+/// The page's own policy: everything from here, styles inline because Swagger UI writes them, no frames around it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `GET /docs`: to where the page's relative links work.
+pub(crate) async fn docs() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish()
+}
+
+/// `GET /docs/...`: Swagger UI's files.
+pub(crate) async fn docs_file(path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
+        let config = Config::from("/openapi.json").try_it_out_enabled(true).validator_url("none");
+        Arc::new(config)
+    });
+    let file = utoipa_swagger_ui::serve(&path, Arc::clone(&CONFIG));
+    match file.map_err(|error| Kind::Internal(error.to_string()))? {
+        Some(SwaggerFile { bytes, content_type, .. }) => Ok(HttpResponse::Ok()
+            .content_type(content_type)
+            .insert_header((header::CACHE_CONTROL, "no-cache"))
+            .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+            .insert_header((header::REFERRER_POLICY, "no-referrer"))
+            .body(bytes.into_owned())),
+        None => Err(Kind::NotFound.into()),
+    }
+}

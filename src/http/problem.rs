@@ -1,0 +1,228 @@
+//! Every refusal that a client hears: one RFC 9457 problem that older clients read as well (`detail` is a string),
+//! and on the token endpoints an OAuth error (RFC 6749 5.2). The only place where a status code is chosen.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::{Map, Value, json};
+
+use crate::accounts;
+use crate::hashing::TooCommon;
+
+/// RFC 6750 3: what a bearer-protected resource asks for. Commas between the parameters, as RFC 9110 11.2 wants.
+const CHALLENGE: &str = "Bearer realm=\"tegata\"";
+const CHALLENGE_INVALID_TOKEN: &str = "Bearer realm=\"tegata\", error=\"invalid_token\"";
+const CHALLENGE_INVALID_REQUEST: &str = "Bearer realm=\"tegata\", error=\"invalid_request\"";
+/// Seconds after which a refused client may try again.
+const RETRY_AFTER: &str = "1";
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldError {
+    /// The field's name in the request.
+    pub(crate) field: &'static str,
+    /// What to do, for a person. Never the value.
+    pub(crate) message: String,
+}
+
+/// Each way a request can fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The body cannot be parsed; says where.
+    MalformedBody(String),
+    /// The media type is not the one named.
+    UnsupportedMediaType(&'static str),
+    /// The body parsed and its fields do not do.
+    InvalidFields(Vec<FieldError>),
+    /// Over the limit in bytes.
+    BodyTooLarge(usize),
+    /// The body did not arrive in time.
+    BodyTooSlow,
+    /// The address has an account.
+    EmailTaken,
+    /// Sign-in refused.
+    BadCredentials,
+    /// A parameter is missing, empty or repeated; says which.
+    InvalidRequest(String),
+    /// A grant type that is not offered.
+    UnsupportedGrantType,
+    /// No token was presented.
+    NotAuthenticated,
+    /// A token was presented and is not valid.
+    InvalidToken,
+    /// The Authorization header cannot be read.
+    MalformedAuthorization,
+    /// No such path.
+    NotFound,
+    /// The path exists; these are its methods.
+    MethodNotAllowed(&'static str),
+    /// No room or no time for this request.
+    Overloaded,
+    /// The database is away.
+    Unavailable,
+    /// A mistake of ours, with its cause for the log.
+    Internal(String),
+}
+
+/// A refusal, and in which dialect it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    kind: Kind,
+    is_oauth: bool,
+}
+
+impl From<Kind> for Problem {
+    fn from(kind: Kind) -> Self {
+        Self { kind, is_oauth: false }
+    }
+}
+
+impl From<accounts::Error> for Problem {
+    fn from(error: accounts::Error) -> Self {
+        Self::from(match error {
+            accounts::Error::EmailTaken => Kind::EmailTaken,
+            accounts::Error::PasswordTooCommon(TooCommon { advice }) => {
+                Kind::InvalidFields(vec![FieldError { field: "password", message: advice }])
+            }
+            accounts::Error::BadCredentials => Kind::BadCredentials,
+            accounts::Error::TokenRefused => Kind::InvalidToken,
+            accounts::Error::Overloaded(_) => Kind::Overloaded,
+            accounts::Error::Unavailable(_) => Kind::Unavailable,
+            accounts::Error::Internal(cause) => Kind::Internal(cause),
+        })
+    }
+}
+
+/// How a kind is told: status, a name for programs, the OAuth code (RFC 6749 5.2).
+struct Terms(StatusCode, &'static str, &'static str);
+
+impl Problem {
+    /// Tells it as the token endpoints do: with `error` and `error_description`.
+    #[must_use]
+    pub(crate) fn on_token_endpoint(self) -> Self {
+        Self { is_oauth: true, ..self }
+    }
+
+    /// What happened, for the log.
+    #[must_use]
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    fn terms(&self) -> Terms {
+        use StatusCode as S;
+        match self.kind {
+            Kind::MalformedBody(_) => Terms(S::BAD_REQUEST, "malformed-body", "invalid_request"),
+            Kind::UnsupportedMediaType(_) => {
+                Terms(S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "invalid_request")
+            }
+            Kind::InvalidFields(_) => Terms(S::UNPROCESSABLE_ENTITY, "invalid-fields", "invalid_request"),
+            Kind::BodyTooLarge(_) => Terms(S::PAYLOAD_TOO_LARGE, "body-too-large", "invalid_request"),
+            Kind::BodyTooSlow => Terms(S::REQUEST_TIMEOUT, "body-too-slow", "invalid_request"),
+            Kind::EmailTaken => Terms(S::CONFLICT, "email-taken", "invalid_request"),
+            Kind::BadCredentials => Terms(S::UNAUTHORIZED, "bad-credentials", "invalid_grant"),
+            Kind::InvalidRequest(_) => Terms(S::BAD_REQUEST, "invalid-request", "invalid_request"),
+            Kind::UnsupportedGrantType => Terms(S::BAD_REQUEST, "unsupported-grant-type", "unsupported_grant_type"),
+            Kind::NotAuthenticated => Terms(S::UNAUTHORIZED, "not-authenticated", "invalid_request"),
+            Kind::InvalidToken => Terms(S::UNAUTHORIZED, "invalid-token", "invalid_token"),
+            Kind::MalformedAuthorization => Terms(S::BAD_REQUEST, "malformed-authorization", "invalid_request"),
+            Kind::NotFound => Terms(S::NOT_FOUND, "not-found", "invalid_request"),
+            Kind::MethodNotAllowed(_) => Terms(S::METHOD_NOT_ALLOWED, "method-not-allowed", "invalid_request"),
+            Kind::Overloaded => Terms(S::SERVICE_UNAVAILABLE, "overloaded", "temporarily_unavailable"),
+            Kind::Unavailable => Terms(S::SERVICE_UNAVAILABLE, "unavailable", "temporarily_unavailable"),
+            Kind::Internal(_) => Terms(S::INTERNAL_SERVER_ERROR, "internal-error", "server_error"),
+        }
+    }
+
+    /// The headers that belong to the status.
+    fn headers(&self) -> Vec<(HeaderName, &'static str)> {
+        match self.kind {
+            Kind::BadCredentials | Kind::NotAuthenticated => vec![(header::WWW_AUTHENTICATE, CHALLENGE)],
+            Kind::InvalidToken => vec![(header::WWW_AUTHENTICATE, CHALLENGE_INVALID_TOKEN)],
+            Kind::MalformedAuthorization => vec![(header::WWW_AUTHENTICATE, CHALLENGE_INVALID_REQUEST)],
+            Kind::MethodNotAllowed(methods) => vec![(header::ALLOW, methods)],
+            Kind::Overloaded | Kind::Unavailable => vec![(header::RETRY_AFTER, RETRY_AFTER)],
+            // What is left of the body is not read, so the connection cannot go on.
+            Kind::BodyTooLarge(_) | Kind::BodyTooSlow => vec![(header::CONNECTION, "close")],
+            Kind::MalformedBody(_)
+            | Kind::UnsupportedMediaType(_)
+            | Kind::InvalidFields(_)
+            | Kind::EmailTaken
+            | Kind::InvalidRequest(_)
+            | Kind::UnsupportedGrantType
+            | Kind::NotFound
+            | Kind::Internal(_) => Vec::new(),
+        }
+    }
+
+    /// The answer, with the request's id in the body if it is known.
+    #[must_use]
+    pub(crate) fn render(&self, request_id: Option<&str>) -> HttpResponse {
+        let Terms(status, name, oauth_code) = self.terms();
+        let detail = self.to_string();
+        let mut body = Map::new();
+        body.insert("type".to_owned(), json!(format!("urn:tegata:problem:{name}")));
+        body.insert("title".to_owned(), json!(status.canonical_reason()));
+        body.insert("status".to_owned(), json!(status.as_u16()));
+        body.insert("detail".to_owned(), json!(detail));
+        if let Some(id) = request_id {
+            body.insert("request_id".to_owned(), json!(id));
+        }
+        if let Kind::InvalidFields(errors) = &self.kind {
+            let errors = errors.iter().map(|error| json!({ "field": error.field, "message": error.message }));
+            body.insert("errors".to_owned(), errors.collect());
+        }
+        let media_type = if self.is_oauth {
+            body.insert("error".to_owned(), json!(oauth_code));
+            body.insert("error_description".to_owned(), json!(detail));
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
+        let mut response = HttpResponse::build(status);
+        response.content_type(media_type);
+        for (name, value) in self.headers() {
+            response.insert_header((name, HeaderValue::from_static(value)));
+        }
+        if self.is_oauth {
+            response.insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")));
+        }
+        response.body(Value::Object(body).to_string())
+    }
+}
+
+/// The detail, for a person: printable ASCII without `"` and `\` (RFC 6749 5.2), and nothing that the client sent.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::MalformedBody(what) | Kind::InvalidRequest(what) => f.write_str(what),
+            Kind::UnsupportedMediaType(expected) => write!(f, "send the body as {expected}"),
+            Kind::InvalidFields(_) => f.write_str("some fields are not valid; see errors"),
+            Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
+            Kind::BodyTooSlow => f.write_str("the body did not arrive in time"),
+            Kind::EmailTaken => f.write_str("already used email address"),
+            Kind::BadCredentials => f.write_str("incorrect email or password"),
+            Kind::UnsupportedGrantType => f.write_str("this grant type is not offered; use grant_type=password"),
+            Kind::NotAuthenticated => f.write_str("not authenticated"),
+            Kind::InvalidToken => f.write_str("could not validate credentials"),
+            Kind::MalformedAuthorization => f.write_str("the Authorization header is not of the form: Bearer token"),
+            Kind::NotFound => f.write_str("there is nothing at this address"),
+            Kind::MethodNotAllowed(methods) => write!(f, "this address takes {methods}"),
+            Kind::Overloaded => f.write_str("too much to do right now; try again in a moment"),
+            Kind::Unavailable => f.write_str("temporarily unavailable; try again in a moment"),
+            Kind::Internal(_) => f.write_str("something went wrong on our side; tell the operator the request id"),
+        }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.terms().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.render(None)
+    }
+}

@@ -1,0 +1,163 @@
+//! The table `users`: each message is one transaction, its SQL beside it, the same text on both engines.
+
+use std::sync::LazyLock;
+
+use actix::Message;
+
+use crate::domain::clock::UnixTime;
+use crate::domain::email::Email;
+use crate::domain::password::PasswordHash;
+use crate::domain::user::{Credentials, User, UserId};
+use crate::store::error::StoreError;
+use crate::store::session::{Row, Session, Value};
+use crate::store::{Access, Query};
+
+/// Adds an account. The unique key decides who was first, on every node.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Result<User, EmailTaken>, StoreError>")]
+pub struct CreateUser {
+    /// The address; its key must be free.
+    pub email: Email,
+    /// The hash of the chosen password.
+    pub password_hash: PasswordHash,
+    /// When.
+    pub now: UnixTime,
+}
+
+/// Somebody has that address already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmailTaken;
+
+const CREATE: &str =
+    "INSERT INTO users (email, email_key, password_hash, is_disabled, created_at) VALUES (?, ?, ?, 0, ?)";
+
+impl Query for CreateUser {
+    const ACCESS: Access = Access::Write;
+    type Output = Result<User, EmailTaken>;
+
+    fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
+        let params = [
+            self.email.as_given().into(),
+            self.email.key().as_bytes().into(),
+            self.password_hash.expose().into(),
+            self.now.0.into(),
+        ];
+        match session.execute(CREATE, &params) {
+            Ok(changed) => Ok(Ok(User {
+                id: UserId(changed.last_insert_id),
+                email: self.email.as_given().to_owned(),
+                is_disabled: false,
+            })),
+            Err(StoreError::Duplicate) => Ok(Err(EmailTaken)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Finds the account behind an address, with its hash.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<Credentials>, StoreError>")]
+pub struct FindByEmail {
+    /// Compared by its key.
+    pub email: Email,
+}
+
+const FIND_BY_EMAIL: &str = "SELECT id, email, is_disabled, password_hash FROM users WHERE email_key = ?";
+
+impl Query for FindByEmail {
+    const ACCESS: Access = Access::Read;
+    type Output = Option<Credentials>;
+
+    fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
+        let rows = session.query(FIND_BY_EMAIL, &[self.email.key().as_bytes().into()])?;
+        rows.first()
+            .map(|row| {
+                Ok(Credentials { user: user(row)?, password_hash: row.optional_text(3)?.map(PasswordHash::new) })
+            })
+            .transpose()
+    }
+}
+
+/// Most ids that one [`FindUsers`] may ask for.
+pub const MAX_IDS: usize = 64;
+
+/// Finds those of `ids` that exist, in any order. At most [`MAX_IDS`] ids. Each row is read for itself: a damaged
+/// one fails its own user and not those who were asked for along with it (C-10).
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<(UserId, Result<User, StoreError>)>, StoreError>")]
+pub struct FindUsers {
+    /// Whom to look for; not empty.
+    pub ids: Vec<UserId>,
+}
+
+/// One statement for each power of two up to [`MAX_IDS`]: seven that stay prepared, instead of sixty-four.
+static FIND_USERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    (0..=MAX_IDS.ilog2())
+        .map(|power| {
+            let marks = vec!["?"; 1 << power].join(", ");
+            format!("SELECT id, email, is_disabled FROM users WHERE id IN ({marks})")
+        })
+        .collect()
+});
+
+impl Query for FindUsers {
+    const ACCESS: Access = Access::Read;
+    type Output = Vec<(UserId, Result<User, StoreError>)>;
+
+    fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
+        let arity = self.ids.len().next_power_of_two();
+        let (Some(statement), Some(last)) = (FIND_USERS.get(arity.ilog2() as usize), self.ids.last()) else {
+            return Err(StoreError::Bug(format!("FindUsers takes 1 to {MAX_IDS} ids, not {}", self.ids.len())));
+        };
+        // Padded by repeating the last id: an IN list is a set.
+        let padding = std::iter::repeat_n(last, arity - self.ids.len());
+        let params: Vec<Value> = self.ids.iter().chain(padding).map(|id| Value::Int(id.0)).collect();
+        let rows = session.query(statement, &params)?;
+        rows.iter().map(|row| Ok((UserId(row.int(0)?), user(row)))).collect()
+    }
+}
+
+/// Replaces a hash unless it has changed meanwhile, so that a slow re-hash never undoes a password change.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, StoreError>")]
+pub struct SetPasswordHash {
+    /// Whose.
+    pub id: UserId,
+    /// The hash that the password was verified against.
+    pub expected: PasswordHash,
+    /// The hash of the same password at today's cost.
+    pub replacement: PasswordHash,
+}
+
+const SET_PASSWORD_HASH: &str = "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?";
+
+impl Query for SetPasswordHash {
+    const ACCESS: Access = Access::Write;
+    type Output = bool;
+
+    fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
+        let params = [self.replacement.expose().into(), self.id.0.into(), self.expected.expose().into()];
+        Ok(session.execute(SET_PASSWORD_HASH, &params)?.rows == 1)
+    }
+}
+
+/// Whether the tables can be read now: what readiness means.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Ping;
+
+const PING: &str = "SELECT id FROM users WHERE id = ?";
+
+impl Query for Ping {
+    const ACCESS: Access = Access::Read;
+    type Output = ();
+
+    fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
+        session.query(PING, &[Value::Int(0)]).map(drop)
+    }
+}
+
+/// The first three columns of each SELECT above.
+fn user(row: &Row) -> Result<User, StoreError> {
+    Ok(User { id: UserId(row.int(0)?), email: row.text(1)?, is_disabled: row.int(2)? != 0 })
+}

@@ -1,0 +1,134 @@
+//! Signs access tokens and checks them. The algorithm and the header come from our configuration, never from the
+//! token (RFC 8725 3.1): a token is looked at only if its header is, byte for byte, the one that we write.
+
+use aws_lc_rs::{digest, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+
+use crate::domain::clock::UnixTime;
+use crate::domain::user::{User, UserId};
+use crate::tokens::claims::{AUDIENCE, Claims, ISSUER};
+use crate::tokens::secret::SecretKey;
+
+const ALGORITHM: Algorithm = Algorithm::HS256;
+/// RFC 9068 2.1: tells an access token from every other JWT that a key may sign (RFC 8725 3.11).
+const TYPE: &str = "at+jwt";
+/// How far the clock of another node may run ahead of ours. Expiry has no leeway at all (RFC 7519 4.1.4).
+const CLOCK_SKEW_SECS: i64 = 5;
+/// Longest token worth a look; ours have about 350 bytes, longest email included about 900.
+const MAX_BYTES: usize = 4096;
+
+/// What the keyring needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Signs and checks.
+    pub secret: SecretKey,
+    /// Seconds from `iat` to `exp`.
+    pub lifetime_secs: i64,
+}
+
+/// A signed token and how long it lives.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// The JWT in compact form.
+    pub token: String,
+    /// Seconds, exactly `exp - iat`.
+    pub expires_in: i64,
+}
+
+/// The token is not one of ours, or not now. Deliberately without a reason: all refusals look alike (C-37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token was refused")]
+pub struct Rejected;
+
+/// The key, ready for use.
+pub struct Keyring {
+    header: Header,
+    /// The header as it stands in each token, with the dot behind it.
+    encoded_header: String,
+    signing: EncodingKey,
+    checking: DecodingKey,
+    lifetime_secs: i64,
+}
+
+impl Keyring {
+    /// Prepares the key. Errors: none in practice; the header would have to fail to serialise.
+    pub fn new(settings: &Settings) -> Result<Self, Rejected> {
+        // Chosen, not left to the first use: a second backend in the tree would turn that into a panic. An error
+        // says that this very backend is installed already.
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let secret = settings.secret.expose().as_bytes();
+        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key_id(secret)), ..Header::new(ALGORITHM) };
+        let encoded = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).map_err(|_| Rejected)?);
+        Ok(Self {
+            encoded_header: format!("{encoded}."),
+            header,
+            signing: EncodingKey::from_secret(secret),
+            checking: DecodingKey::from_secret(secret),
+            lifetime_secs: settings.lifetime_secs,
+        })
+    }
+
+    /// Signs a token for `user`, valid from `now`.
+    ///
+    /// Errors: [`Rejected`] if the system gives no randomness or signing fails.
+    pub fn issue(&self, user: &User, now: UnixTime) -> Result<AccessToken, Rejected> {
+        let mut jti = [0; 16];
+        rand::fill(&mut jti).map_err(|_| Rejected)?;
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: user.id.0.to_string().into(),
+            email: user.email.as_str().into(),
+            iat: now.0,
+            exp: now.plus(self.lifetime_secs).0,
+            nbf: None,
+            jti: URL_SAFE_NO_PAD.encode(jti).into(),
+        };
+        let token = jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(|_| Rejected)?;
+        Ok(AccessToken { token, expires_in: claims.exp - claims.iat })
+    }
+
+    /// Whose token this is. One comparison of the header, one check of the signature, one parse.
+    ///
+    /// Errors: [`Rejected`], whatever is wrong.
+    pub fn check(&self, token: &str, now: UnixTime) -> Result<UserId, Rejected> {
+        if token.len() > MAX_BYTES {
+            return Err(Rejected);
+        }
+        // Settles alg, typ, kid, crit, jwk, jku and x5u at once: any other header is not ours (C-30..C-33).
+        let rest = token.strip_prefix(self.encoded_header.as_str()).ok_or(Rejected)?;
+        let (payload, signature) = rest.split_once('.').ok_or(Rejected)?;
+        let signed = token.get(..self.encoded_header.len() + payload.len()).ok_or(Rejected)?;
+        match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.checking, ALGORITHM) {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return Err(Rejected),
+        }
+        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Rejected)?;
+        let claims: Claims<'_> = serde_json::from_slice(&payload).map_err(|_| Rejected)?;
+        judge(&claims, now)
+    }
+}
+
+/// RFC 7519 4.1 and RFC 9068 4 for the claims of a token whose signature is right.
+fn judge(claims: &Claims<'_>, now: UnixTime) -> Result<UserId, Rejected> {
+    let skewed = now.plus(CLOCK_SKEW_SECS).0;
+    let in_time = now.0 < claims.exp && claims.iat <= skewed && claims.nbf.is_none_or(|nbf| nbf <= skewed);
+    let ours = claims.iss == ISSUER && claims.aud == AUDIENCE && !claims.jti.is_empty();
+    if !(in_time && ours) {
+        return Err(Rejected);
+    }
+    let id: i64 = claims.sub.parse().map_err(|_| Rejected)?;
+    // One spelling only: `+7` and `007` are not ids of ours.
+    if id.to_string() != claims.sub {
+        return Err(Rejected);
+    }
+    Ok(UserId(id))
+}
+
+/// Names a key without telling it: nodes with different keys refuse each other's tokens at the first glance.
+fn key_id(secret: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA256, secret);
+    URL_SAFE_NO_PAD.encode(digest.as_ref().get(..8).unwrap_or_default())
+}
