@@ -243,7 +243,7 @@ impl Config {
             problems.push("BIND_ADDR is not an address with a port, such as 127.0.0.1:8000 or [::]:8000".to_owned());
         }
         let is_json = one_of("LOG_FORMAT", raw.log_format, ["text", "json"], problems) == 1;
-        let filter = raw.rust_log.unwrap_or_else(|| "info".to_owned());
+        let filter = raw.rust_log.unwrap_or_else(|| DEFAULT_LOG.to_owned());
         if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
             problems.push("RUST_LOG is not a log filter, such as info or info,tegata::store=debug".to_owned());
         }
@@ -261,6 +261,9 @@ impl Config {
         })
     }
 }
+
+/// Without the HTTP server's own account of how it starts.
+const DEFAULT_LOG: &str = "info,actix_server=warn";
 
 /// Queries that may wait for a database worker. Sign-ins and registrations hold a place in the hash pool first, and
 /// look-ups travel together, so this many never wait in a healthy server.

@@ -9,6 +9,8 @@
 //! - [`pool`]: bounded admission to executors
 //! - [`domain`]: values parsed once, no I/O
 
+#![warn(missing_docs, unreachable_pub)]
+
 pub mod accounts;
 pub mod app;
 pub mod cli;

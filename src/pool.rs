@@ -4,7 +4,6 @@
 //! for good. So the bound and the guard are ours: a [`Slot`] is taken before a message is sent and travels inside
 //! it, and [`guarded`] turns a panic into an answer.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,19 +93,10 @@ pub struct Panicked;
 
 /// Runs `work`; a panic ends the work and not the thread. The caller drops whatever `work` may have left half done.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        tracing::error!(panic = panic_text(payload.as_ref()), "a worker panicked and goes on");
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        tracing::error!("a worker panicked and goes on; standard error tells where");
         Panicked
     })
-}
-
-/// The text of a panic, as far as it has one.
-pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
 }
 
 impl<A: Actor<Context = SyncContext<A>>> Pool<A> {

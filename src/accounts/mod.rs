@@ -18,7 +18,7 @@ use crate::accounts::authenticator::Authenticator;
 use crate::accounts::turns::Turns;
 use crate::domain::clock::Clock;
 use crate::domain::password::{PasswordHash, PasswordRules};
-use crate::hashing::{self, HashError, HashExecutor, TooCommon};
+use crate::hashing::{self, HashError, HashExecutor};
 use crate::pool::{Pool, PoolError};
 use crate::store::{DbExecutor, StoreError};
 use crate::tokens::Keyring;
@@ -115,7 +115,10 @@ pub enum Error {
     EmailTaken,
     /// Attackers would try this password early.
     #[error("password too common")]
-    PasswordTooCommon(TooCommon),
+    PasswordTooCommon {
+        /// What to do about it, for the person who chose it.
+        advice: String,
+    },
     /// No such account, wrong password, disabled: deliberately one case.
     #[error("incorrect email or password")]
     BadCredentials,

@@ -4,7 +4,7 @@ use crate::accounts::{Error, Services};
 use crate::domain::email::Email;
 use crate::domain::password::Password;
 use crate::domain::user::User;
-use crate::hashing::HashNewPassword;
+use crate::hashing::{HashNewPassword, TooCommon};
 use crate::store::users::{CreateUser, EmailTaken, FindByEmail};
 
 /// Creates the account; it is durable when this returns.
@@ -21,8 +21,10 @@ pub async fn register(services: &Services, email: Email, password: Password) -> 
                 return Err(Error::EmailTaken);
             }
             let context = vec![email.key().to_owned(), email.key().split('@').next().unwrap_or_default().to_owned()];
-            let password_hash =
-                place.call(HashNewPassword { password, context }).await??.map_err(Error::PasswordTooCommon)?;
+            let password_hash = place
+                .call(HashNewPassword { password, context })
+                .await??
+                .map_err(|TooCommon { advice }| Error::PasswordTooCommon { advice })?;
             let now = shared.clock.now();
             let created = shared.db.call(CreateUser { email, password_hash, now }).await??;
             created.map_err(|EmailTaken| Error::EmailTaken)

@@ -7,7 +7,8 @@ use crate::domain::password::{Password, PasswordHash};
 use crate::domain::user::{Credentials, User, UserId};
 use crate::hashing::{HashPassword, Verdict, VerifyPassword};
 use crate::store::users::{FindByEmail, SetPasswordHash};
-use crate::tokens::AccessToken;
+
+pub use crate::tokens::AccessToken;
 
 /// What somebody typed. `None` where it can belong to no account: such an attempt costs as much as any other.
 #[derive(Debug)]

@@ -14,7 +14,6 @@ use aws_lc_rs::rand;
 use futures_util::FutureExt;
 
 use crate::http::problem::{Kind, Problem};
-use crate::pool::panic_text;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken over from a request.
@@ -30,8 +29,8 @@ pub(crate) async fn envelope(
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(Told::new(&error, &id).into()),
         // C-59: a panic is an answer too, and the connection goes on.
-        Err(panic) => {
-            let problem = Kind::Internal(format!("panic: {}", panic_text(panic.as_ref()))).into();
+        Err(_) => {
+            let problem = Kind::Internal("a handler panicked; standard error tells where".to_owned()).into();
             return Err(Told { problem, id }.into());
         }
     };

@@ -49,8 +49,8 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .service(at("/api/register", POST).route(web::post().to(register::post)))
         .service(at_token("/api/token", POST).route(web::post().to(token::post)))
-        .service(at("/api/user/me", GET).route(get().wrap(bearer::required()).to(user::me)))
-        .service(at("/api/is_logined", GET).route(get().wrap(bearer::optional()).to(user::is_logined)))
+        .service(at("/api/user/me", GET).route(get().to(user::me).wrap(bearer::required())))
+        .service(at("/api/is_logined", GET).route(get().to(user::is_logined).wrap(bearer::optional())))
         .service(at("/api/hello", GET).route(get().to(health::hello)))
         .service(at("/livez", GET).route(get().to(health::livez)))
         .service(at("/readyz", GET).route(get().to(health::readyz)))

@@ -4,58 +4,12 @@ use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
-use serde::Serialize;
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use crate::http::problem::{Kind, Problem};
 use crate::http::{health, register, token, user};
-
-/// An RFC 9457 problem.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ProblemBody {
-    /// Names the kind of problem, for programs.
-    #[schema(example = "urn:tegata:problem:email-taken")]
-    r#type: String,
-    /// The status in words.
-    #[schema(example = "Conflict")]
-    title: String,
-    /// The status.
-    #[schema(example = 409)]
-    status: u16,
-    /// What happened, for people.
-    #[schema(example = "already used email address")]
-    detail: String,
-    /// Quote it to the operator.
-    request_id: String,
-    /// With 422: what is wrong with which field.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<Vec<FieldErrorBody>>,
-}
-
-/// What is wrong with one field.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct FieldErrorBody {
-    /// The field's name.
-    #[schema(example = "email")]
-    field: String,
-    /// What to do, for people.
-    message: String,
-}
-
-/// An RFC 6749 5.2 error that is a problem as well.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OAuthErrorBody {
-    /// RFC 6749 5.2.
-    #[schema(example = "invalid_grant")]
-    error: String,
-    /// The same as `detail`.
-    #[schema(example = "incorrect email or password")]
-    error_description: String,
-    #[serde(flatten)]
-    problem: ProblemBody,
-}
 
 #[derive(OpenApi)]
 #[openapi(

@@ -6,10 +6,10 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::accounts;
-use crate::hashing::TooCommon;
 
 /// RFC 6750 3: what a bearer-protected resource asks for. Commas between the parameters, as RFC 9110 11.2 wants.
 const CHALLENGE: &str = "Bearer realm=\"tegata\"";
@@ -19,9 +19,10 @@ const CHALLENGE_INVALID_REQUEST: &str = "Bearer realm=\"tegata\", error=\"invali
 const RETRY_AFTER: &str = "1";
 
 /// What is wrong with one field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     /// The field's name in the request.
+    #[schema(example = "email")]
     pub(crate) field: &'static str,
     /// What to do, for a person. Never the value.
     pub(crate) message: String,
@@ -83,7 +84,7 @@ impl From<accounts::Error> for Problem {
     fn from(error: accounts::Error) -> Self {
         Self::from(match error {
             accounts::Error::EmailTaken => Kind::EmailTaken,
-            accounts::Error::PasswordTooCommon(TooCommon { advice }) => {
+            accounts::Error::PasswordTooCommon { advice } => {
                 Kind::InvalidFields(vec![FieldError { field: "password", message: advice }])
             }
             accounts::Error::BadCredentials => Kind::BadCredentials,
@@ -158,39 +159,67 @@ impl Problem {
     }
 
     /// The answer, with the request's id in the body if it is known.
-    #[must_use]
     pub(crate) fn render(&self, request_id: Option<&str>) -> HttpResponse {
         let Terms(status, name, oauth_code) = self.terms();
-        let detail = self.to_string();
-        let mut body = Map::new();
-        body.insert("type".to_owned(), json!(format!("urn:tegata:problem:{name}")));
-        body.insert("title".to_owned(), json!(status.canonical_reason()));
-        body.insert("status".to_owned(), json!(status.as_u16()));
-        body.insert("detail".to_owned(), json!(detail));
-        if let Some(id) = request_id {
-            body.insert("request_id".to_owned(), json!(id));
-        }
-        if let Kind::InvalidFields(errors) = &self.kind {
-            let errors = errors.iter().map(|error| json!({ "field": error.field, "message": error.message }));
-            body.insert("errors".to_owned(), errors.collect());
-        }
-        let media_type = if self.is_oauth {
-            body.insert("error".to_owned(), json!(oauth_code));
-            body.insert("error_description".to_owned(), json!(detail));
-            "application/json"
-        } else {
-            "application/problem+json"
+        let problem = ProblemBody {
+            r#type: format!("urn:tegata:problem:{name}"),
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            request_id: request_id.unwrap_or_default().to_owned(),
+            errors: match &self.kind {
+                Kind::InvalidFields(errors) => Some(errors.clone()),
+                _ => None,
+            },
         };
         let mut response = HttpResponse::build(status);
-        response.content_type(media_type);
         for (name, value) in self.headers() {
             response.insert_header((name, HeaderValue::from_static(value)));
         }
         if self.is_oauth {
             response.insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")));
+            let error_description = problem.detail.clone();
+            response.json(OAuthErrorBody { problem, error: oauth_code, error_description })
+        } else {
+            response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
+            response.json(problem)
         }
-        response.body(Value::Object(body).to_string())
     }
+}
+
+/// An RFC 9457 problem.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProblemBody {
+    /// Names the kind of problem, for programs.
+    #[schema(example = "urn:tegata:problem:email-taken")]
+    r#type: String,
+    /// The status in words.
+    #[schema(example = "Conflict")]
+    title: String,
+    /// The status.
+    #[schema(example = 409)]
+    status: u16,
+    /// What happened, for people.
+    #[schema(example = "already used email address")]
+    detail: String,
+    /// Quote it to the operator.
+    request_id: String,
+    /// With 422: what is wrong with which field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<FieldError>>,
+}
+
+/// An RFC 6749 5.2 error that is a problem as well.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OAuthErrorBody {
+    #[serde(flatten)]
+    problem: ProblemBody,
+    /// RFC 6749 5.2.
+    #[schema(example = "invalid_grant")]
+    error: &'static str,
+    /// The same as `detail`.
+    #[schema(example = "incorrect email or password")]
+    error_description: String,
 }
 
 /// The detail, for a person: printable ASCII without `"` and `\` (RFC 6749 5.2), and nothing that the client sent.

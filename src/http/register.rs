@@ -11,8 +11,7 @@ use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordRules};
 use crate::domain::user::User;
 use crate::http::body;
-use crate::http::openapi::ProblemBody;
-use crate::http::problem::{FieldError, Kind, Problem};
+use crate::http::problem::{FieldError, Kind, Problem, ProblemBody};
 
 /// Who wants an account.
 #[derive(Deserialize, ToSchema)]

@@ -8,13 +8,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::accounts::Services;
-use crate::accounts::sign_in::{Attempt, sign_in};
+use crate::accounts::sign_in::{AccessToken, Attempt, sign_in};
 use crate::domain::email::Email;
 use crate::domain::password::Password;
 use crate::http::body;
-use crate::http::openapi::OAuthErrorBody;
-use crate::http::problem::{Kind, Problem};
-use crate::tokens::AccessToken;
+use crate::http::problem::{Kind, OAuthErrorBody, Problem};
 
 /// A resource owner's credentials.
 #[derive(Deserialize, ToSchema)]

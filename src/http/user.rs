@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::bearer::{MaybeSignedIn, SignedIn};
-use crate::http::openapi::ProblemBody;
+use crate::http::problem::ProblemBody;
 use crate::http::register::UserView;
 
 /// Who am I

@@ -1,0 +1,124 @@
+//! Everything around the four endpoints: hello, health, the API document, unknown paths and methods.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::harness::{PASSWORD, TestServer};
+
+#[test]
+fn hello_is_a_json_string() {
+    let server = TestServer::spawn();
+    let answer = server.get("/api/hello", &[]);
+    assert_eq!((answer.status, answer.json()), (200, json!("Hello")));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+#[test]
+fn health_tells_part_by_part() {
+    let server = TestServer::spawn();
+    assert_eq!(server.get("/livez", &[]).status, 200);
+    let ready = server.get("/readyz", &[]);
+    assert_eq!(
+        (ready.status, ready.body.as_str()),
+        (200, "database: ok\ndatabase workers: ok\nhash workers: ok\nnot shutting down: ok\n")
+    );
+}
+
+/// C-52: unknown paths and methods, in the one error shape.
+#[test]
+fn unknown_paths_are_404_and_other_methods_405() {
+    let server = TestServer::spawn();
+    for path in
+        ["/", "/api", "/api/", "/api/nothing", "/api/user/me/", "/API/HELLO", "/docs/nothing", "/.env", "/api/../livez"]
+    {
+        let answer = server.get(path, &[]);
+        assert_eq!((answer.status, answer.header("content-type")), (404, Some("application/problem+json")), "{path}");
+    }
+    for (path, allow) in [
+        ("/api/register", "POST"),
+        ("/api/token", "POST"),
+        ("/api/user/me", "GET, HEAD"),
+        ("/api/is_logined", "GET, HEAD"),
+        ("/api/hello", "GET, HEAD"),
+        ("/livez", "GET, HEAD"),
+        ("/readyz", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+    ] {
+        for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY"] {
+            let answer = server.send(method, path, &[], b"");
+            assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {path}");
+        }
+        let head = server.send("HEAD", path, &[], b"");
+        assert_eq!((head.status == 405, head.body.as_str()), (allow == "POST", ""), "HEAD {path}");
+    }
+}
+
+/// C-58: no cross-origin answers.
+#[test]
+fn cors_is_off() {
+    let server = TestServer::spawn();
+    for origin in ["https://evil.example", "null"] {
+        let answer = server.get("/api/hello", &[("origin", origin)]);
+        assert!(answer.headers.iter().all(|(name, _)| !name.starts_with("access-control-")), "{answer:?}");
+    }
+}
+
+#[test]
+fn the_request_id_is_taken_over_if_it_is_harmless() {
+    let server = TestServer::spawn();
+    assert_eq!(server.get("/nowhere", &[("x-request-id", "my-id_1.2")]).json()["request_id"], "my-id_1.2");
+    let made = server.get("/nowhere", &[("x-request-id", "not harmless")]);
+    assert_ne!(made.json()["request_id"], "not harmless");
+}
+
+#[test]
+fn the_api_document_describes_every_route() {
+    let server = TestServer::spawn();
+    let document = server.get("/openapi.json", &[]).json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    for path in ["/api/register", "/api/token", "/api/user/me", "/api/is_logined", "/api/hello", "/livez", "/readyz"] {
+        assert!(paths.iter().any(|known| known == path), "{path} is missing in {paths:?}");
+    }
+    let scheme = &document["components"]["securitySchemes"]["OAuth2PasswordBearer"];
+    assert_eq!(scheme["flows"]["password"]["tokenUrl"], "/api/token");
+    assert_eq!(document["paths"]["/api/user/me"]["get"]["security"], json!([{"OAuth2PasswordBearer": []}]));
+}
+
+#[test]
+fn swagger_ui_comes_from_the_binary() {
+    let server = TestServer::spawn();
+    let redirect = server.get("/docs", &[]);
+    assert_eq!((redirect.status, redirect.header("location")), (308, Some("/docs/")));
+    for (path, media_type) in [
+        ("/docs/", "text/html"),
+        ("/docs/swagger-ui-bundle.js", "text/javascript"),
+        ("/docs/swagger-initializer.js", "text/javascript"),
+        ("/docs/swagger-ui.css", "text/css"),
+    ] {
+        let answer = server.get(path, &[]);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.header("content-type").unwrap().starts_with(media_type), "{path}: {answer:?}");
+        assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"));
+        assert!(!answer.body.is_empty());
+    }
+}
+
+/// The contract's problems and no others, whatever is thrown at the server at once.
+#[test]
+fn a_crowd_gets_answers_or_503_at_once() {
+    let server = Arc::new(TestServer::spawn_with(&[("SCRYPT_LOG_N", "15"), ("SCRYPT_P", "3"), ("HASH_THREADS", "1")]));
+    let clients: Vec<_> = (0..100)
+        .map(|number| {
+            let server = Arc::clone(&server);
+            std::thread::spawn(move || server.token(&format!("{number}@example.com"), PASSWORD))
+        })
+        .collect();
+    let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    let refused = answers.iter().filter(|answer| answer.status == 503).count();
+    assert!(answers.iter().all(|answer| [401, 503].contains(&answer.status)));
+    assert!((1..100).contains(&refused), "{refused} of 100 were refused");
+    let told: Value = answers.iter().find(|answer| answer.status == 503).unwrap().json();
+    assert_eq!(told["error"], "temporarily_unavailable");
+}

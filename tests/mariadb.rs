@@ -1,0 +1,107 @@
+//! What only a MariaDB of our own can show: `TEST_MARIADB_URL` and `TEST_CA_PATH`, which scripts/test.sh sets.
+
+use mysql::prelude::Queryable;
+use tegata::domain::clock::UnixTime;
+use tegata::domain::user::UserId;
+use tegata::pool::Pool;
+use tegata::store::users::{FindUsers, Ping};
+use tegata::store::{DatabaseUrl, DbExecutor, Settings, Store, StoreError};
+
+#[expect(clippy::disallowed_methods, reason = "how scripts/test.sh says where its MariaDB is")]
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test.sh, which starts a MariaDB"))
+}
+
+struct Database {
+    admin: mysql::Conn,
+    name: &'static str,
+}
+
+impl Database {
+    fn create(name: &'static str) -> Self {
+        let mut admin = mysql::Conn::new(setting("TEST_MARIADB_URL").as_str()).unwrap();
+        admin.query_drop(format!("CREATE OR REPLACE DATABASE {name}")).unwrap();
+        Self { admin, name }
+    }
+
+    fn url(&self, query: &str) -> String {
+        format!("{}{}{query}", setting("TEST_MARIADB_URL"), self.name)
+    }
+
+    fn start(&self, query: &str, threads: usize) -> Pool<DbExecutor> {
+        let url = DatabaseUrl::parse(&self.url(query)).unwrap();
+        let store = Store::new(Settings { url, threads, queue: 100 });
+        let _ = store.migrate(UnixTime(0));
+        store.start()
+    }
+
+    fn status(&mut self, name: &str) -> u64 {
+        let row: Option<(String, u64)> = self.admin.query_first(format!("SHOW GLOBAL STATUS LIKE '{name}'")).unwrap();
+        row.unwrap().1
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = self.admin.query_drop(format!("DROP DATABASE {}", self.name));
+    }
+}
+
+/// Stack facts X7 and 2.3: a query is one round trip; nothing is pinged and nothing is prepared twice.
+#[actix_web::test]
+async fn a_query_is_one_round_trip_on_a_kept_connection() {
+    let mut database = Database::create("tegata_round_trips");
+    let pool = database.start("", 1);
+    let find = || pool.call(FindUsers { ids: vec![UserId(1)] });
+    find().await.unwrap().unwrap();
+    let before =
+        ["Com_admin_commands", "Com_stmt_prepare", "Com_stmt_execute", "Connections"].map(|name| database.status(name));
+    for _ in 0..100 {
+        find().await.unwrap().unwrap();
+    }
+    let after =
+        ["Com_admin_commands", "Com_stmt_prepare", "Com_stmt_execute", "Connections"].map(|name| database.status(name));
+    let [pings, prepared, executed, connected] = std::array::from_fn(|at| after[at] - before[at]);
+    assert!(executed >= 100, "{executed}");
+    // The other test of this file connects a few times meanwhile.
+    assert!(pings < 20 && prepared < 20 && connected < 20, "{pings} pings, {prepared} prepared, {connected} connected");
+}
+
+/// F-02, F-12: connections that died in the meantime cost no read.
+#[actix_web::test]
+async fn reads_survive_the_loss_of_every_connection() {
+    let mut database = Database::create("tegata_killed");
+    let pool = database.start("", 4);
+    for _ in 0..20 {
+        pool.call(Ping).await.unwrap().unwrap();
+    }
+    let ids: Vec<u64> =
+        database.admin.exec("SELECT id FROM information_schema.processlist WHERE db = ?", (database.name,)).unwrap();
+    assert!(!ids.is_empty());
+    for id in ids {
+        let _ = database.admin.query_drop(format!("KILL {id}"));
+    }
+    for _ in 0..20 {
+        assert_eq!(pool.call(Ping).await.unwrap(), Ok(()));
+    }
+}
+
+/// TLS by rustls, checked: for an account that must use it, the server's own authority opens the door; no TLS, or an
+/// authority that nobody named, does not.
+#[actix_web::test]
+async fn tls_to_the_database_is_checked() {
+    let mut database = Database::create("tegata_tls");
+    database.start("", 1).call(Ping).await.unwrap().unwrap();
+    database.admin.query_drop("CREATE OR REPLACE USER guarded@localhost IDENTIFIED BY 'x' REQUIRE SSL").unwrap();
+    database.admin.query_drop("GRANT ALL ON tegata_tls.* TO guarded@localhost").unwrap();
+    let (_, address) = database.url("").split_once('@').map(|(user, rest)| (user.to_owned(), rest.to_owned())).unwrap();
+    let ping = async |query: &str| {
+        let url = DatabaseUrl::parse(&format!("mysql://guarded:x@{address}{query}")).unwrap();
+        Store::new(Settings { url, threads: 1, queue: 1 }).start().call(Ping).await.unwrap()
+    };
+    assert_eq!(ping(&format!("?root_cert_path={}", setting("TEST_CA_PATH"))).await, Ok(()));
+    for refused in ["", "?tls=true"] {
+        assert!(matches!(ping(refused).await, Err(StoreError::Unavailable(_))), "{refused:?}");
+    }
+    database.admin.query_drop("DROP USER guarded@localhost").unwrap();
+}
