@@ -105,10 +105,10 @@ async fn a_person_signs_in_on_the_docs_page_and_asks_who_they_are() {
     click(&client, &format!("{me} button.opblock-summary-control")).await;
     let try_it = format!("{me} button.execute");
     click(&client, &try_it).await;
-    let body = format!("{me} .live-responses-table .response-col_description .highlight-code");
+    let body = format!("{me} .live-responses-table tr.response td.response-col_description .highlight-code");
     let answer = client.wait().at_most(PATIENCE).for_element(Locator::Css(&body)).await.unwrap().text().await.unwrap();
     assert!(answer.contains(EMAIL), "the page shows: {answer}");
-    let status = format!("{me} .live-responses-table .response-col_status");
+    let status = format!("{me} .live-responses-table tr.response td.response-col_status");
     let status =
         client.wait().at_most(PATIENCE).for_element(Locator::Css(&status)).await.unwrap().text().await.unwrap();
     assert!(status.contains("200"), "the page shows: {status}");

@@ -1,6 +1,13 @@
 //! What the documents say is what the code does.
 
+mod database;
+mod process;
+
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use database::TestDatabase;
+use process::Server;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -34,4 +41,46 @@ fn the_readme_names_its_two_commands_and_each_document_exists() {
             assert!(!is_local || dir.join(link).exists(), "{page} links to {link}, which is not there");
         }
     }
+}
+
+/// The README's session, line by line: the commands as they stand there, against a fresh server, and the answers but
+/// for what differs each time.
+#[test]
+fn the_readmes_session_answers_as_it_says() {
+    let database = TestDatabase::create();
+    let server = Server::start(&database.dir, &[]);
+    let readme = read("README.md");
+    let session = readme.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
+    let (mut script, mut expected) = (String::from("set -e\n"), String::new());
+    for line in session.lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) if command.starts_with("curl") => script += &format!("{command}; echo\n"),
+            Some(command) => script += &format!("{command}\n"),
+            None => expected += &format!("{line}\n"),
+        }
+    }
+    let script = script.replace("http://127.0.0.1:8000", &server.url(""));
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answered = String::from_utf8(output.stdout).unwrap();
+    assert!(expected.lines().count() >= 6);
+    assert_eq!(without_what_varies(&answered), without_what_varies(&expected));
+}
+
+/// Replaces the values of `access_token` and `request_id`.
+fn without_what_varies(text: &str) -> String {
+    let mut text = text.to_owned();
+    for name in ["access_token", "request_id"] {
+        let key = format!("\"{name}\":\"");
+        let mut kept = String::new();
+        let mut pieces = text.split(key.as_str());
+        kept += pieces.next().unwrap();
+        for piece in pieces {
+            let (value, rest) = piece.split_once('"').unwrap();
+            assert!(!value.is_empty());
+            kept += &format!("{key}...\"{rest}");
+        }
+        text = kept;
+    }
+    text
 }
