@@ -10,6 +10,7 @@
 //! - [`domain`]: values parsed once, no I/O
 
 #![warn(missing_docs, unreachable_pub)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 pub mod accounts;
 pub mod app;

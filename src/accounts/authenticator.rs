@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use crate::accounts::Error;
 use crate::domain::clock::UnixTime;
 use crate::domain::user::{User, UserId};
-use crate::pool::{Pool, PoolError};
-use crate::store::users::{FindUsers, MAX_IDS};
-use crate::store::{DbExecutor, StoreError};
+use crate::pool::Pool;
+use crate::store::DbExecutor;
+use crate::store::users::{FindUsers, FoundUsers, MAX_IDS};
 use crate::tokens::{AccessToken, Keyring};
 
 /// Queries under way at a time. Two keep the database busy while one answer is being handed out; more would only
@@ -94,7 +94,7 @@ impl Authenticator {
             self.in_flight += 1;
             let db = self.db.clone();
             let ids = batch.keys().copied().collect();
-            let query = async move { db.call(FindUsers { ids }).await };
+            let query = async move { Ok(db.call(FindUsers { ids }).await??) };
             context.spawn(query.into_actor(self).map(move |found, this, context| {
                 this.in_flight -= 1;
                 hand_out(batch, found);
@@ -129,8 +129,8 @@ fn next_batch(waiting: &mut Vec<Waiting>) -> Option<Batch> {
 }
 
 /// Answers everyone in the batch. A failed query fails its own batch and no other.
-fn hand_out(mut batch: Batch, found: Result<Result<Vec<(UserId, Result<User, StoreError>)>, StoreError>, PoolError>) {
-    let rows = match found.map_err(Error::from).and_then(|rows| rows.map_err(Error::from)) {
+fn hand_out(mut batch: Batch, found: Result<FoundUsers, Error>) {
+    let rows = match found {
         Ok(rows) => rows,
         Err(error) => {
             for reply in batch.into_values().flatten() {
@@ -159,6 +159,7 @@ fn hand_out(mut batch: Batch, found: Result<Result<Vec<(UserId, Result<User, Sto
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreError;
 
     fn lookup(id: i64) -> (Waiting, oneshot::Receiver<Result<User, Error>>) {
         let (reply, answer) = oneshot::channel();
@@ -192,7 +193,7 @@ mod tests {
         let (mut waiting, answers) = lookups([7, 7, 7]);
         let batch = next_batch(&mut waiting).unwrap();
         assert_eq!(batch.len(), 1);
-        hand_out(batch, Ok(Ok(vec![user(7, false)])));
+        hand_out(batch, Ok(vec![user(7, false)]));
         for mut answer in answers {
             assert_eq!(answer.try_recv().unwrap().unwrap().id, UserId(7));
         }
@@ -211,7 +212,7 @@ mod tests {
         let (mut waiting, mut answers) = lookups([1, 2, 3, 4]);
         let batch = next_batch(&mut waiting).unwrap();
         let damaged = (UserId(4), Err(StoreError::Corrupt("column 1".to_owned())));
-        hand_out(batch, Ok(Ok(vec![user(1, false), user(2, true), damaged])));
+        hand_out(batch, Ok(vec![user(1, false), user(2, true), damaged]));
         let mut heard = answers.iter_mut().map(|answer| answer.try_recv().unwrap());
         assert_eq!(heard.next().unwrap().unwrap().email, "1@x.org");
         assert_eq!(heard.next().unwrap(), Err(Error::TokenRefused), "disabled");
@@ -223,7 +224,7 @@ mod tests {
     fn a_failed_query_is_a_503_for_its_batch_and_never_a_refusal() {
         let (mut waiting, mut answers) = lookups([1]);
         let batch = next_batch(&mut waiting).unwrap();
-        hand_out(batch, Ok(Err(StoreError::Unavailable("gone".to_owned()))));
+        hand_out(batch, Err(Error::Unavailable("gone".to_owned())));
         assert!(matches!(answers[0].try_recv().unwrap(), Err(Error::Unavailable(_))));
     }
 }

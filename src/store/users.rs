@@ -78,13 +78,16 @@ impl Query for FindByEmail {
     }
 }
 
+/// Those who exist, each by id, each read for itself.
+pub type FoundUsers = Vec<(UserId, Result<User, StoreError>)>;
+
 /// Most ids that one [`FindUsers`] may ask for.
 pub const MAX_IDS: usize = 64;
 
 /// Finds those of `ids` that exist, in any order. At most [`MAX_IDS`] ids. Each row is read for itself: a damaged
 /// one fails its own user and not those who were asked for along with it (C-10).
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<(UserId, Result<User, StoreError>)>, StoreError>")]
+#[rtype(result = "Result<FoundUsers, StoreError>")]
 pub struct FindUsers {
     /// Whom to look for; not empty.
     pub ids: Vec<UserId>,
@@ -102,7 +105,7 @@ static FIND_USERS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 impl Query for FindUsers {
     const ACCESS: Access = Access::Read;
-    type Output = Vec<(UserId, Result<User, StoreError>)>;
+    type Output = FoundUsers;
 
     fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
         let arity = self.ids.len().next_power_of_two();

@@ -1,9 +1,11 @@
 //! The environment, and a `.env` file, as settings. Every problem is told at once, by name, and no message repeats
 //! the value of a secret.
 
-use std::collections::BTreeMap;
+mod reference;
+mod sources;
+
 use std::ffi::OsString;
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::net::ToSocketAddrs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -18,93 +20,7 @@ use crate::store::DatabaseUrl;
 use crate::tokens::SecretKey;
 use crate::{accounts, hashing, http, store};
 
-/// One setting, as the reference lists it.
-struct Setting {
-    name: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    /// Has a form `NAME_FILE` that names a file with the value.
-    is_secret: bool,
-}
-
-/// Every setting there is: the reference in docs/configuration.md and in `--help` is made from this.
-const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "SECRET_KEY",
-        default: "SQLite: made on the first start and kept in `DATA_DIR/secret.key`",
-        meaning: "Signs the tokens; at least 32 bytes. Required with MySQL, because replicas must agree. Make one: `openssl rand -hex 32`",
-        is_secret: true,
-    },
-    Setting {
-        name: "DATABASE_URL",
-        default: "`sqlite://DATA_DIR/tegata.db`",
-        meaning: "Or `mysql://user:password@host:3306/database` (MySQL and MariaDB); after `?`: `socket=PATH`, `tls=true`, `root_cert_path=PATH`",
-        is_secret: true,
-    },
-    Setting {
-        name: "DATA_DIR",
-        default: "`./data`",
-        meaning: "Where SQLite and the made key live; created with mode 0700",
-        is_secret: false,
-    },
-    Setting {
-        name: "BIND_ADDR",
-        default: "`127.0.0.1:8000`",
-        meaning: "Where to listen; port 0 picks a free one, which is printed",
-        is_secret: false,
-    },
-    Setting {
-        name: "ACCESS_TOKEN_EXPIRE_MINUTES",
-        default: "`30`",
-        meaning: "How long a token is valid, 1 to 60 minutes",
-        is_secret: false,
-    },
-    Setting {
-        name: "PASSWORD_MIN_LENGTH",
-        default: "`8`",
-        meaning: "Fewest characters (code points) of a new password, 8 to 64",
-        is_secret: false,
-    },
-    Setting {
-        name: "SCRYPT_LOG_N",
-        default: "`15`",
-        meaning: "scrypt cost: N is 2 to this power. Memory of a hash: 128 * N * r bytes",
-        is_secret: false,
-    },
-    Setting { name: "SCRYPT_R", default: "`8`", meaning: "scrypt block size", is_secret: false },
-    Setting { name: "SCRYPT_P", default: "`3`", meaning: "scrypt repetitions, one after the other", is_secret: false },
-    Setting {
-        name: "ALLOW_WEAK_SCRYPT",
-        default: "`false`",
-        meaning: "`true` accepts a cost below OWASP's table; for tests",
-        is_secret: false,
-    },
-    Setting {
-        name: "HASH_THREADS",
-        default: "the number of cores",
-        meaning: "Threads that hash passwords; memory is at most this many hashes",
-        is_secret: false,
-    },
-    Setting {
-        name: "DB_THREADS",
-        default: "`4`",
-        meaning: "Threads that talk to the database, each with one connection",
-        is_secret: false,
-    },
-    Setting {
-        name: "REQUEST_DEADLINE_SECS",
-        default: "`5`",
-        meaning: "No request waits longer, 1 to 60 seconds",
-        is_secret: false,
-    },
-    Setting { name: "LOG_FORMAT", default: "`text`", meaning: "`json` for machines", is_secret: false },
-    Setting {
-        name: "RUST_LOG",
-        default: "`info`",
-        meaning: "What is logged: `error`, `warn`, `info`, `debug`, or by module: `info,tegata::store=debug`",
-        is_secret: false,
-    },
-];
+pub use crate::config::reference::{help, reference};
 
 /// The values as text, as envy finds them. Parsing each one ourselves tells all mistakes at once, where envy would
 /// stop at the first and quote its value.
@@ -176,19 +92,7 @@ impl Config {
     /// Errors: everything that is wrong, at once.
     pub fn load(environment: impl IntoIterator<Item = (OsString, OsString)>, dotenv: &Path) -> Result<Self, Problems> {
         let mut problems = Vec::new();
-        let mut values = read_dotenv(dotenv, &mut problems);
-        for (name, value) in environment {
-            let Some(name) = name.to_str().filter(|name| is_known(name)) else { continue };
-            match value.into_string() {
-                Ok(value) => {
-                    values.insert(name.to_owned(), value);
-                }
-                Err(_) => problems.push(format!("{name} is not valid UTF-8")),
-            }
-        }
-        read_secret_files(&mut values, &mut problems);
-        // An empty value is how compose files and shells spell "not set".
-        values.retain(|_, value| !value.is_empty());
+        let values = sources::read(environment, dotenv, &mut problems);
         let raw = envy::from_iter::<_, RawConfig>(values).unwrap_or_else(|_| {
             problems.push("the settings cannot be read".to_owned());
             RawConfig::default()
@@ -272,69 +176,6 @@ const DB_QUEUE: usize = 1024;
 // A password of the longest length must be possible at every setting.
 const _: () = assert!(MAX_BYTES >= 64 * 4);
 
-fn is_known(name: &str) -> bool {
-    SETTINGS
-        .iter()
-        .any(|setting| name == setting.name || setting.is_secret && name.strip_suffix("_FILE") == Some(setting.name))
-}
-
-/// Reads the file. Names that nearly are settings are mistakes; others are left alone, as compose keeps its own there.
-fn read_dotenv(path: &Path, problems: &mut Vec<String>) -> BTreeMap<String, String> {
-    let mut values = BTreeMap::new();
-    let file = path.display();
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(error) if error.not_found() => return values,
-        Err(_) => {
-            problems.push(format!("{file} cannot be read"));
-            return values;
-        }
-    };
-    for line in lines {
-        match line {
-            Ok((name, value)) if is_known(&name) => {
-                values.insert(name, value);
-            }
-            Ok((name, _)) => {
-                if let Some(meant) = nearly(&name) {
-                    problems.push(format!("{name} in {file} is not a setting; is {meant} meant?"));
-                }
-            }
-            // The error holds the whole line, and a line may hold a secret: only its name is told.
-            Err(dotenvy::Error::LineParse(line, _)) => {
-                let name = line.split_once('=').map_or("a line", |(name, _)| name.trim());
-                problems.push(format!("{name} in {file} cannot be parsed; put the value in 'single quotes'"));
-            }
-            Err(_) => problems.push(format!("{file} cannot be read to its end; is it UTF-8?")),
-        }
-    }
-    values
-}
-
-/// The setting that an unknown name may be a misspelling of.
-fn nearly(name: &str) -> Option<&'static str> {
-    let name = name.to_uppercase();
-    SETTINGS.iter().map(|setting| setting.name).find(|known| strsim::damerau_levenshtein(&name, known) <= 2)
-}
-
-/// Replaces `NAME_FILE` by `NAME` with the file's content, without the newline at its end.
-fn read_secret_files(values: &mut BTreeMap<String, String>, problems: &mut Vec<String>) {
-    for setting in SETTINGS.iter().filter(|setting| setting.is_secret) {
-        let name = setting.name;
-        let Some(path) = values.remove(&format!("{name}_FILE")).filter(|path| !path.is_empty()) else { continue };
-        if values.get(name).is_some_and(|value| !value.is_empty()) {
-            problems.push(format!("{name} and {name}_FILE are both set; one is enough"));
-            continue;
-        }
-        match std::fs::read_to_string(&path) {
-            Ok(content) => {
-                values.insert(name.to_owned(), content.trim_end_matches(['\r', '\n']).to_owned());
-            }
-            Err(error) => problems.push(format!("{name}_FILE: {path}: {error}")),
-        }
-    }
-}
-
 fn report<T, E: Display>(name: &str, outcome: Result<T, E>, problems: &mut Vec<String>) -> Option<T> {
     outcome.map_err(|error| problems.push(format!("{name} {error}"))).ok()
 }
@@ -362,40 +203,10 @@ fn one_of<const N: usize>(name: &str, raw: Option<String>, choices: [&str; N], p
     })
 }
 
-/// docs/configuration.md.
-#[must_use]
-pub fn reference() -> String {
-    let mut page = String::from(
-        "# Settings\n\n\
-         Read from environment variables, and from a file `.env` in the working directory; the environment wins. \
-         Every problem is reported at once, and the server does not start.\n\
-         A name in `.env` that is nearly one of these is an error; other names are left alone. An empty value counts \
-         as not set. In `.env`, put values with special characters in 'single quotes': otherwise `$NAME` is replaced.\n\n\
-         <!-- Generated from src/config.rs; `cargo test --test docs` writes it. -->\n\n\
-         | name | default | meaning |\n|---|---|---|\n",
-    );
-    for Setting { name, default, meaning, is_secret } in SETTINGS {
-        let file =
-            if *is_secret { format!(" (or `{name}_FILE`, the path of a file with the value)") } else { String::new() };
-        let _ = writeln!(page, "| `{name}` | {default} | {meaning}{file} |");
-    }
-    page
-}
-
-/// The settings for `--help`.
-#[must_use]
-pub fn help() -> String {
-    let mut text = String::from("Settings (environment variables, or a file .env in the working directory):\n");
-    for Setting { name, default, meaning, .. } in SETTINGS {
-        let _ =
-            writeln!(text, "  {name}\n      {}\n      Default: {}", meaning.replace('`', ""), default.replace('`', ""));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::reference::SETTINGS;
 
     fn load(pairs: &[(&str, &str)]) -> Result<Config, Problems> {
         Config::load(pairs.iter().map(|(name, value)| (name.into(), value.into())), Path::new("/nonexistent/.env"))
@@ -455,14 +266,6 @@ mod tests {
     #[test]
     fn empty_values_count_as_not_set() {
         assert!(load(&[("SECRET_KEY", ""), ("DATABASE_URL", ""), ("DB_THREADS", "")]).is_ok());
-    }
-
-    #[test]
-    fn misspelt_names_are_found() {
-        assert_eq!(nearly("SECRET_KEYS"), Some("SECRET_KEY"));
-        assert_eq!(nearly("DATABASE_URI"), Some("DATABASE_URL"));
-        assert_eq!(nearly("secret_key"), Some("SECRET_KEY"));
-        assert_eq!(nearly("MYSQL_ROOT_PASSWORD"), None);
     }
 
     #[test]
