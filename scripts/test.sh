@@ -54,9 +54,14 @@ start_mariadb() {
     say "starting a private MariaDB"
     mariadb-install-db --no-defaults --datadir="$scratch/mariadb" --auth-root-authentication-method=normal \
         --skip-test-db "${as_root[@]}" >"$scratch/install.log" 2>&1 || { cat "$scratch/install.log"; exit 1; }
-    # A certificate for the TLS test: the server's own authority, made anew for each run.
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
-        -keyout "$scratch/key.pem" -out "$scratch/cert.pem" 2>/dev/null
+    # For the TLS test: an authority and a certificate of its making, new for each run.
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority \
+        -keyout "$scratch/ca-key.pem" -out "$scratch/ca.pem" 2>/dev/null
+    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost \
+        -keyout "$scratch/key.pem" -out "$scratch/request.pem" 2>/dev/null
+    printf 'subjectAltName=DNS:localhost\n' >"$scratch/extensions"
+    openssl x509 -req -days 2 -in "$scratch/request.pem" -CA "$scratch/ca.pem" -CAkey "$scratch/ca-key.pem" \
+        -CAcreateserial -extfile "$scratch/extensions" -out "$scratch/cert.pem" 2>/dev/null
     mariadbd --no-defaults --datadir="$scratch/mariadb" --socket="$scratch/m.sock" --pid-file="$scratch/m.pid" \
         --port="$1" --bind-address=127.0.0.1 --max-connections=500 --innodb-flush-log-at-trx-commit=0 \
         --innodb-buffer-pool-size=64M --ssl-cert="$scratch/cert.pem" --ssl-key="$scratch/key.pem" \
@@ -75,7 +80,7 @@ if command -v python3 >/dev/null; then port=$(free_port); else port=$((20000 + R
 start_mariadb "$port"
 mariadb --no-defaults --socket="$scratch/m.sock" -uroot -e "
     CREATE USER tegata@localhost IDENTIFIED BY 'p@ss w/ord';
-    GRANT ALL ON *.* TO tegata@localhost;"
+    GRANT ALL ON *.* TO tegata@localhost WITH GRANT OPTION;"
 mariadb_url="mysql://tegata:p%40ss%20w%2Ford@localhost:$port/"
 
 # --- the tests
@@ -85,7 +90,7 @@ run() {
     shift
     "$@" 2>&1 | tee -a "$log"
 }
-export TEST_MARIADB_URL=$mariadb_url TEST_CA_PATH=$scratch/cert.pem
+export TEST_MARIADB_URL=$mariadb_url TEST_CA_PATH=$scratch/ca.pem
 run "unit tests, and everything on SQLite" cargo test --locked --lib --bins --tests
 suites=(--test api --test store --test cli)
 run "the suites on MariaDB ($(mariadbd --version | sed 's/.*Ver \([^ ]*\).*/\1/'))" \

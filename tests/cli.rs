@@ -90,7 +90,7 @@ fn mistakes_in_the_settings_are_told_at_once() {
     let database = TestDatabase::create();
     std::fs::write(
         database.dir.join(".env"),
-        "DB_THREAD=3\nSECRET_KEY=hush-in-the-file\nMYSQL_ROOT_PASSWORD=somebody-elses\nHASH_THREADS='unclosed hush\n",
+        "DB_THREAD=3\nLOG_FORMAT=text\nLOG_FORMAT=json\nSECRET_KEY=hush-in-the-file\nMYSQL_ROOT_PASSWORD=somebody-elses\nHASH_THREADS='unclosed hush\n",
     )
     .unwrap();
     let output = run(&database.dir, &[("DATABASE_URL", "mysql://me:hush@db/app?ssl=on"), ("SCRYPT_LOG_N", "3")], &[]);
@@ -101,6 +101,7 @@ fn mistakes_in_the_settings_are_told_at_once() {
         "SECRET_KEY",
         "DATABASE_URL",
         "HASH_THREADS",
+        "LOG_FORMAT is in .env twice",
         "OWASP",
     ] {
         assert!(told.contains(word), "{word} is missing in: {told}");

@@ -20,11 +20,9 @@ pub async fn register(services: &Services, email: Email, password: Password) -> 
             if shared.db.call(FindByEmail { email: email.clone() }).await??.is_some() {
                 return Err(Error::EmailTaken);
             }
-            let context = vec![email.key().to_owned(), email.key().split('@').next().unwrap_or_default().to_owned()];
-            let password_hash = place
-                .call(HashNewPassword { password, context })
-                .await??
-                .map_err(|TooCommon { advice }| Error::PasswordTooCommon { advice })?;
+            let context = email.words();
+            let judged = place.call(HashNewPassword { password, context }).await??;
+            let password_hash = judged.map_err(|TooCommon { advice }| Error::PasswordTooCommon { advice })?;
             let now = shared.clock.now();
             let created = shared.db.call(CreateUser { email, password_hash, now }).await??;
             created.map_err(|EmailTaken| Error::EmailTaken)

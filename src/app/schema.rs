@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::domain::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 
 /// How long the start waits for the first attempt (F-06: the process is up within a second).
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -23,34 +23,33 @@ pub(crate) struct Migration {
 ///
 /// Errors: the first attempt found a database that cannot be used, which waiting will not mend.
 pub(crate) async fn migrate_in_background(store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Migration, StoreError> {
+    let is_embedded = store.is_embedded();
     let (stop, stopped) = mpsc::channel();
     let (first, first_attempt) = oneshot::channel();
     std::thread::spawn(move || {
-        let mut outcome = attempt(&store, clock.as_ref());
+        let outcome = migrate(&store, clock.as_ref());
         let mut is_done = outcome.is_ok();
-        // The start may not be waiting any more; then the loop below goes on by itself.
-        let _ = first.send(std::mem::replace(&mut outcome, Ok(())));
+        // If the start waits no more, the loop below goes on by itself; if it gave up, it has dropped our sender.
+        let _ = first.send(outcome);
         while !is_done && stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
-            is_done = attempt(&store, clock.as_ref()).is_ok();
+            is_done = migrate(&store, clock.as_ref()).map_err(|error| store::report_away(&error)).is_ok();
         }
     });
     match tokio::time::timeout(PATIENCE, first_attempt).await {
-        Ok(Ok(Err(error))) if !matches!(error, StoreError::Unavailable(_)) => Err(error),
+        // A server may come back; a file that cannot be opened, or a statement that is refused, will not mend itself.
+        Ok(Ok(Err(error))) if is_embedded || !matches!(error, StoreError::Unavailable(_)) => Err(error),
+        Ok(Ok(Err(error))) => {
+            store::report_away(&error);
+            Ok(Migration { _stop: stop })
+        }
         _ => Ok(Migration { _stop: stop }),
     }
 }
 
-fn attempt(store: &Store, clock: &dyn Clock) -> Result<(), StoreError> {
-    match store.migrate(clock.now()) {
-        Ok(applied) => {
-            if !applied.is_empty() {
-                tracing::info!(?applied, "the schema is up to date");
-            }
-            Ok(())
-        }
-        Err(error) => {
-            tracing::warn!(%error, "the schema cannot be brought up to date; trying again");
-            Err(error)
-        }
+fn migrate(store: &Store, clock: &dyn Clock) -> Result<(), StoreError> {
+    let applied = store.migrate(clock.now())?;
+    if !applied.is_empty() {
+        tracing::info!(?applied, "the schema is up to date");
     }
+    Ok(())
 }

@@ -49,7 +49,9 @@ fn read_dotenv(path: &Path, problems: &mut Vec<String>) -> BTreeMap<String, Stri
     for line in lines {
         match line {
             Ok((name, value)) if is_known(&name) => {
-                values.insert(name, value);
+                if values.insert(name.clone(), value).is_some() {
+                    problems.push(format!("{name} is in {file} twice"));
+                }
             }
             Ok((name, _)) => {
                 if let Some(meant) = nearly(&name) {

@@ -74,6 +74,16 @@ impl Email {
     }
 }
 
+impl Email {
+    /// What somebody who knows the address would try as a password: all of it, and its parts.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let (local, domain) = self.key.rsplit_once('@').unwrap_or((&self.key, ""));
+        let parts = self.key.split(|c: char| !c.is_alphanumeric()).filter(|part| part.len() > 2);
+        [&self.key, local, domain].into_iter().chain(parts).map(ToOwned::to_owned).collect()
+    }
+}
+
 impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Email({:?})", self.given)
@@ -178,6 +188,21 @@ mod tests {
             "a\u{ff20}b@x.org",
         ] {
             assert_eq!(Email::parse(malformed), Err(EmailError::Malformed), "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_an_address_are_what_a_stranger_would_try() {
+        let words = Email::parse("Bobby.Tables+news@mail.example.com").unwrap().words();
+        for word in [
+            "bobby.tables+news@mail.example.com",
+            "bobby.tables+news",
+            "mail.example.com",
+            "bobby",
+            "tables",
+            "example",
+        ] {
+            assert!(words.iter().any(|known| known == word), "{word} is missing in {words:?}");
         }
     }
 

@@ -10,7 +10,7 @@ pub const MAX_BYTES: usize = 1024;
 /// Shortest password that the rules may allow, in code points (ASVS 6.2.1).
 pub const MIN_CODE_POINTS: usize = 8;
 
-/// A password as typed, in NFC (RFC 8265 4.2, OpaqueString), without NUL, at most [`MAX_BYTES`]. Wiped on drop.
+/// A password as typed, in NFC as RFC 8265 4.2 has it and otherwise unchanged, without NUL, at most [`MAX_BYTES`]. Wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(Zeroizing<String>);
 

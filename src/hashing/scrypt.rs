@@ -124,11 +124,27 @@ pub(super) fn verify(password: &Password, stored: &PasswordHash, today: Cost) ->
     scrypt(password.expose().as_bytes(), &salt, &cost.params()?, output).map_err(|_| HashError)?;
     let computed = Output::new(output).map_err(|_| HashError)?;
     // Output compares in constant time.
-    Ok(match (computed == expected, cost == today) {
-        (false, _) => Verdict::Mismatch,
-        (true, true) => Verdict::Match,
-        (true, false) => Verdict::MatchButStale,
-    })
+    if computed == expected {
+        return Ok(if cost == today { Verdict::Match } else { Verdict::MatchButStale });
+    }
+    spend(today.work().saturating_sub(cost.work()), today)?;
+    Ok(Verdict::Mismatch)
+}
+
+/// Works for nothing. An account whose hash is cheaper than today's would otherwise refuse a wrong password sooner
+/// than an account that does not exist (C-12).
+fn spend(work: u64, today: Cost) -> Result<(), HashError> {
+    let mut blocks = work / u64::from(today.r);
+    // In lanes as large as fit, and never larger than today's, which the memory limit is made for. What is left
+    // below 2^10 takes less time than the network's own variation.
+    for log_n in (10..=today.log_n).rev() {
+        while blocks >> log_n > 0 {
+            let lane = Cost { log_n, r: today.r, p: 1 };
+            scrypt(b"", b"", &lane.params()?, &mut [0; OUTPUT_BYTES]).map_err(|_| HashError)?;
+            blocks -= 1 << log_n;
+        }
+    }
+    Ok(())
 }
 
 fn parse(stored: &PasswordHash) -> Option<(Cost, Phc)> {

@@ -55,6 +55,10 @@ fn check_size(headers: &HeaderMap) -> Result<(), Kind> {
 }
 
 fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(), Kind> {
+    // RFC 9110 8.4: nothing is unpacked here, and packed bytes are no JSON.
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Kind::UnsupportedMediaType(expected));
+    }
     let is_expected = || {
         let mut content_types = headers.get_all(header::CONTENT_TYPE);
         let content_type = content_types.next()?.to_str().ok()?;

@@ -13,6 +13,7 @@ use actix_web::{HttpResponse, ResponseError};
 use aws_lc_rs::rand;
 use futures_util::FutureExt;
 
+use crate::domain::clock::OnceASecond;
 use crate::http::problem::{Kind, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -80,12 +81,26 @@ impl ResponseError for Told {
     /// Renders it with the id; what is our fault is logged here, once.
     fn error_response(&self) -> HttpResponse {
         let id = self.id.to_str().unwrap_or_default();
-        if let Kind::Internal(cause) = self.problem.kind() {
-            tracing::error!(request_id = id, cause, "request failed");
+        match self.problem.kind() {
+            Kind::Internal(cause) => tracing::error!(request_id = id, cause, "request failed"),
+            Kind::Overloaded(cause) | Kind::Unavailable(cause) => log_refusal(id, cause),
+            _ => {}
         }
         let mut response = self.problem.render(Some(id));
         add_headers(response.headers_mut(), self.id.clone());
         response
+    }
+}
+
+/// Says why requests are refused: once a second, since a flood has one cause, with the number of those left out.
+fn log_refusal(id: &str, cause: &str) {
+    static GATE: OnceASecond = OnceASecond::new();
+    static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+    if GATE.opens() {
+        let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
+        tracing::warn!(request_id = id, cause, left_out, "request refused with 503");
+    } else {
+        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::accounts::readiness::readiness;
 /// Hello
 #[utoipa::path(
     get, path = "/api/hello", tag = "health",
-    responses((status = 200, description = "The cheapest answer, the ceiling in load tests", body = String, example = json!("Hello")))
+    responses((status = 200, description = "The cheapest answer, the ceiling in load tests", body = String, content_type = "application/json", example = json!("Hello")))
 )]
 pub(crate) async fn hello() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body("\"Hello\"")

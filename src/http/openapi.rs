@@ -60,7 +60,11 @@ pub(crate) async fn docs_file(path: web::Path<String>) -> Result<HttpResponse, P
     let file = utoipa_swagger_ui::serve(&path, Arc::clone(&CONFIG));
     match file.map_err(|error| Kind::Internal(error.to_string()))? {
         Some(SwaggerFile { bytes, content_type, .. }) => Ok(HttpResponse::Ok()
-            .content_type(content_type)
+            .content_type(if content_type.starts_with("text/") {
+                content_type + "; charset=utf-8"
+            } else {
+                content_type
+            })
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
             .insert_header((header::REFERRER_POLICY, "no-referrer"))

@@ -59,10 +59,10 @@ pub(crate) enum Kind {
     NotFound,
     /// The path exists; these are its methods.
     MethodNotAllowed(&'static str),
-    /// No room or no time for this request.
-    Overloaded,
-    /// The database is away.
-    Unavailable,
+    /// No room or no time for this request, with the cause for the log.
+    Overloaded(String),
+    /// The database is away, with the cause for the log.
+    Unavailable(String),
     /// A mistake of ours, with its cause for the log.
     Internal(String),
 }
@@ -89,8 +89,8 @@ impl From<accounts::Error> for Problem {
             }
             accounts::Error::BadCredentials => Kind::BadCredentials,
             accounts::Error::TokenRefused => Kind::InvalidToken,
-            accounts::Error::Overloaded(_) => Kind::Overloaded,
-            accounts::Error::Unavailable(_) => Kind::Unavailable,
+            accounts::Error::Overloaded(cause) => Kind::Overloaded(cause),
+            accounts::Error::Unavailable(cause) => Kind::Unavailable(cause),
             accounts::Error::Internal(cause) => Kind::Internal(cause),
         })
     }
@@ -131,8 +131,8 @@ impl Problem {
             Kind::MalformedAuthorization => Terms(S::BAD_REQUEST, "malformed-authorization", "invalid_request"),
             Kind::NotFound => Terms(S::NOT_FOUND, "not-found", "invalid_request"),
             Kind::MethodNotAllowed(_) => Terms(S::METHOD_NOT_ALLOWED, "method-not-allowed", "invalid_request"),
-            Kind::Overloaded => Terms(S::SERVICE_UNAVAILABLE, "overloaded", "temporarily_unavailable"),
-            Kind::Unavailable => Terms(S::SERVICE_UNAVAILABLE, "unavailable", "temporarily_unavailable"),
+            Kind::Overloaded(_) => Terms(S::SERVICE_UNAVAILABLE, "overloaded", "temporarily_unavailable"),
+            Kind::Unavailable(_) => Terms(S::SERVICE_UNAVAILABLE, "unavailable", "temporarily_unavailable"),
             Kind::Internal(_) => Terms(S::INTERNAL_SERVER_ERROR, "internal-error", "server_error"),
         }
     }
@@ -144,10 +144,10 @@ impl Problem {
             Kind::InvalidToken => vec![(header::WWW_AUTHENTICATE, CHALLENGE_INVALID_TOKEN)],
             Kind::MalformedAuthorization => vec![(header::WWW_AUTHENTICATE, CHALLENGE_INVALID_REQUEST)],
             Kind::MethodNotAllowed(methods) => vec![(header::ALLOW, methods)],
-            Kind::Overloaded | Kind::Unavailable => vec![(header::RETRY_AFTER, RETRY_AFTER)],
-            // What is left of the body is not read, so the connection cannot go on.
-            Kind::BodyTooLarge(_) | Kind::BodyTooSlow => vec![(header::CONNECTION, "close")],
-            Kind::MalformedBody(_)
+            Kind::Overloaded(_) | Kind::Unavailable(_) => vec![(header::RETRY_AFTER, RETRY_AFTER)],
+            Kind::BodyTooLarge(_)
+            | Kind::BodyTooSlow
+            | Kind::MalformedBody(_)
             | Kind::UnsupportedMediaType(_)
             | Kind::InvalidFields(_)
             | Kind::EmailTaken
@@ -173,6 +173,10 @@ impl Problem {
             },
         };
         let mut response = HttpResponse::build(status);
+        if matches!(self.kind, Kind::BodyTooLarge(_) | Kind::BodyTooSlow) {
+            // What is left of the body is not read, so the connection cannot go on.
+            response.force_close();
+        }
         for (name, value) in self.headers() {
             response.insert_header((name, HeaderValue::from_static(value)));
         }
@@ -227,7 +231,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::MalformedBody(what) | Kind::InvalidRequest(what) => f.write_str(what),
-            Kind::UnsupportedMediaType(expected) => write!(f, "send the body as {expected}"),
+            Kind::UnsupportedMediaType(expected) => write!(f, "send the body as {expected}, unpacked and in UTF-8"),
             Kind::InvalidFields(_) => f.write_str("some fields are not valid; see errors"),
             Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Kind::BodyTooSlow => f.write_str("the body did not arrive in time"),
@@ -239,8 +243,8 @@ impl fmt::Display for Problem {
             Kind::MalformedAuthorization => f.write_str("the Authorization header is not of the form: Bearer token"),
             Kind::NotFound => f.write_str("there is nothing at this address"),
             Kind::MethodNotAllowed(methods) => write!(f, "this address takes {methods}"),
-            Kind::Overloaded => f.write_str("too much to do right now; try again in a moment"),
-            Kind::Unavailable => f.write_str("temporarily unavailable; try again in a moment"),
+            Kind::Overloaded(_) => f.write_str("too much to do right now; try again in a moment"),
+            Kind::Unavailable(_) => f.write_str("temporarily unavailable; try again in a moment"),
             Kind::Internal(_) => f.write_str("something went wrong on our side; tell the operator the request id"),
         }
     }

@@ -44,10 +44,11 @@ impl<'a> From<&'a User> for UserView<'a> {
 
 /// Create an account
 #[utoipa::path(
-    post, path = "/api/register", tag = "accounts", request_body = RegisterBody,
+    post, path = "/api/register", operation_id = "register", tag = "accounts", request_body = RegisterBody,
     responses(
         (status = 201, description = "Created, and durable", body = UserView),
         (status = 400, description = "The body is not one unambiguous JSON object", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "The body took longer than ten seconds", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The address has an account", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "Over 16 KiB", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "Not application/json", body = ProblemBody, content_type = "application/problem+json"),

@@ -56,12 +56,13 @@ impl From<AccessToken> for TokenResponse {
 
 /// Sign in
 #[utoipa::path(
-    post, path = "/api/token", tag = "accounts",
+    post, path = "/api/token", operation_id = "sign_in", tag = "accounts",
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "Signed in", body = TokenResponse),
         (status = 400, description = "A parameter is missing, empty or repeated, or another grant type", body = OAuthErrorBody),
         (status = 401, description = "Incorrect email or password", body = OAuthErrorBody),
+        (status = 408, description = "The body took longer than ten seconds", body = OAuthErrorBody),
         (status = 413, description = "Over 16 KiB", body = OAuthErrorBody),
         (status = 415, description = "Not a form", body = OAuthErrorBody),
         (status = 503, description = "Overloaded, or the database is away; see Retry-After", body = OAuthErrorBody),
@@ -85,7 +86,7 @@ async fn issue(services: &Services, request: &HttpRequest, payload: web::Payload
 
 /// Reads the grant. An absent `grant_type` counts as `password`: clients of form-based predecessors leave it out.
 fn parse(mut form: BTreeMap<String, String>) -> Result<Attempt, Kind> {
-    if form.remove("grant_type").is_some_and(|grant| grant != "password") {
+    if form.remove("grant_type").is_some_and(|grant| !["", "password"].contains(&grant.as_str())) {
         return Err(Kind::UnsupportedGrantType);
     }
     let username = present(&mut form, "username")?;

@@ -2,11 +2,11 @@
 //! statements; it asks for a sign of life only after a long silence, never once a query.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use r2d2::{HandleError, ManageConnection, PooledConnection};
 
+use crate::domain::clock::OnceASecond;
 use crate::store::error::StoreError;
 use crate::store::session::Session;
 use crate::store::url::DatabaseUrl;
@@ -52,7 +52,7 @@ impl Leases {
             // The worker holds its connection for good, so the reaper never sees it.
             .max_lifetime(None)
             .idle_timeout(None)
-            .error_handler(Box::new(OnceASecond::default()))
+            .error_handler(Box::new(Report))
             .build_unchecked(manager);
         Self(Arc::new(move || Box::new(Held { pool: pool.clone(), connection: None, used: Instant::now() })))
     }
@@ -97,16 +97,20 @@ where
     }
 }
 
-/// Logs why connecting fails, at most once a second however many workers try.
-#[derive(Debug, Default)]
-struct OnceASecond(AtomicI64);
+/// Hears from r2d2 why connecting fails.
+#[derive(Debug)]
+struct Report;
 
-impl<E: std::error::Error> HandleError<E> for OnceASecond {
+impl<E: std::error::Error> HandleError<E> for Report {
     fn handle_error(&self, error: E) {
-        static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-        let second = i64::try_from(START.elapsed().as_secs()).unwrap_or(i64::MAX).saturating_add(1);
-        if self.0.swap(second, Ordering::Relaxed) != second {
-            tracing::warn!(%error, "cannot reach the database; trying again");
-        }
+        report_away(&error);
+    }
+}
+
+/// Logs that the database cannot be reached: once a second at most, whoever finds it out, however often (F-06).
+pub fn report_away(error: &dyn std::error::Error) {
+    static GATE: OnceASecond = OnceASecond::new();
+    if GATE.opens() {
+        tracing::warn!(%error, "cannot reach the database; trying again");
     }
 }

@@ -20,6 +20,7 @@ use crate::store::lease::Lease;
 use crate::store::session::Session;
 
 pub use crate::store::error::StoreError;
+pub use crate::store::lease::report_away;
 pub use crate::store::url::{DatabaseUrl, UrlError};
 
 /// Longest wait for a connection (O-03, `T_get`); it also caps the pause between attempts to reconnect.
@@ -84,6 +85,12 @@ impl Store {
             lease: leases.lease(),
             _presence: presence,
         })
+    }
+
+    /// Whether the database is a file that this process opens itself, and not a server that may come and go.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.settings.url, DatabaseUrl::Sqlite(_))
     }
 
     /// Brings the schema up to date, under a lock; blocks. Returns the names of the files that were applied.

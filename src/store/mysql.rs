@@ -152,10 +152,10 @@ impl Session for MysqlSession {
         self.run(statement)
     }
 
-    /// Waits for a lock named after the database. On a Galera or Group Replication cluster it holds on one node
+    /// Waits for a lock named after the database (64 characters are the most that a lock's name may have). On a Galera or Group Replication cluster it holds on one node
     /// only, which is why each schema file can run again.
     fn lock_schema(&mut self) -> Result<(), StoreError> {
-        let rows = self.query("SELECT GET_LOCK(CONCAT('tegata.schema.', SHA1(DATABASE())), 100)", &[])?;
+        let rows = self.query("SELECT GET_LOCK(LEFT(CONCAT('tegata.schema.', DATABASE()), 64), 100)", &[])?;
         match rows.first().and_then(|row| row.int(0).ok()) {
             Some(1) => Ok(()),
             _ => Err(StoreError::Unavailable("another process has been changing the schema for 100 s".to_owned())),
@@ -163,7 +163,7 @@ impl Session for MysqlSession {
     }
 
     fn unlock_schema(&mut self) -> Result<(), StoreError> {
-        self.query("SELECT RELEASE_LOCK(CONCAT('tegata.schema.', SHA1(DATABASE())))", &[]).map(drop)
+        self.query("SELECT RELEASE_LOCK(LEFT(CONCAT('tegata.schema.', DATABASE()), 64))", &[]).map(drop)
     }
 }
 

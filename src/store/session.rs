@@ -52,6 +52,14 @@ impl Row {
         self.optional_text(at)?.ok_or_else(|| corrupt(at, "text", Some(&Value::Null)))
     }
 
+    /// Column `at` as text or NULL, bytes that are not UTF-8 replaced: for what is judged further on anyway.
+    pub fn lossy_text(&self, at: usize) -> Result<Option<String>, StoreError> {
+        match self.0.get(at) {
+            Some(Value::Bytes(bytes)) => Ok(Some(String::from_utf8_lossy(bytes).into_owned())),
+            _ => self.optional_text(at),
+        }
+    }
+
     /// Column `at` as text or NULL. MySQL hands text over as bytes. Errors: [`StoreError::Corrupt`] if it is neither.
     pub fn optional_text(&self, at: usize) -> Result<Option<String>, StoreError> {
         match self.0.get(at) {

@@ -22,26 +22,27 @@ pub enum DatabaseUrl {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Neither of the two schemes.
-    #[error("it must start with sqlite:// or mysql:// (which serves MariaDB too)")]
+    #[error("must start with sqlite:// or mysql:// (which serves MariaDB too)")]
     Scheme,
     /// `sqlite://` alone.
-    #[error("sqlite:// must be followed by the path of a file")]
+    #[error("must name a file after sqlite://")]
     NoPath,
     /// The database name is missing.
-    #[error("it must name a database: mysql://user:password@host:3306/app-db")]
+    #[error("must name a database: mysql://user:password@host:3306/app-db")]
     NoDatabase,
     /// An option after `?` that nobody knows.
     #[error(
-        "the option {0:?} after `?` is not known; there are socket, tls, root_cert_path, cert_chain_path, priv_key_path and server_key_path"
+        "has an unknown option {0:?} after `?`; there are socket, tls, root_cert_path, cert_chain_path, priv_key_path and server_key_path"
     )]
     UnknownOption(String),
     /// An option after `?` with an unusable value.
-    #[error("the option {0:?} after `?` has a value that cannot be used")]
+    #[error("has an unusable value for the option {0:?} after `?`")]
     OptionValue(String),
+    /// The file of `root_cert_path` is not there; found out now and not when the first connection fails.
+    #[error("names {0} as root_cert_path, which is not a file")]
+    NoCertificate(PathBuf),
     /// Anything else, often a `/`, `#` or `@` in the password.
-    #[error(
-        "it is not a URL; a special character in user or password must be percent-encoded (`@` is %40, `/` is %2F)"
-    )]
+    #[error("is not a URL; a special character in user or password must be percent-encoded (`@` is %40, `/` is %2F)")]
     Malformed,
 }
 
@@ -65,6 +66,11 @@ impl DatabaseUrl {
         })?;
         if options.get_db_name().is_none_or(str::is_empty) {
             return Err(UrlError::NoDatabase);
+        }
+        if let Some(path) = options.get_ssl_opts().and_then(SslOpts::root_cert_path)
+            && !path.is_file()
+        {
+            return Err(UrlError::NoCertificate(path.to_path_buf()));
         }
         let options = match options.get_ssl_opts() {
             None if tls => OptsBuilder::from_opts(options).ssl_opts(SslOpts::default()).into(),
@@ -153,6 +159,7 @@ mod tests {
             ("sqlite://", UrlError::NoPath),
             ("mysql://u:hush@h", UrlError::NoDatabase),
             ("mysql://u:hush@h/d?ssl=1", UrlError::UnknownOption("ssl".to_owned())),
+            ("mysql://u:hush@h/d?root_cert_path=/nope.pem", UrlError::NoCertificate(PathBuf::from("/nope.pem"))),
             ("mysql://u:hush@h/d?tls=yes", UrlError::OptionValue("tls".to_owned())),
             ("mysql://u:hu/sh@h/d", UrlError::Malformed),
         ];

@@ -71,9 +71,7 @@ impl Query for FindByEmail {
     fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
         let rows = session.query(FIND_BY_EMAIL, &[self.email.key().as_bytes().into()])?;
         rows.first()
-            .map(|row| {
-                Ok(Credentials { user: user(row)?, password_hash: row.optional_text(3)?.map(PasswordHash::new) })
-            })
+            .map(|row| Ok(Credentials { user: user(row)?, password_hash: row.lossy_text(3)?.map(PasswordHash::new) }))
             .transpose()
     }
 }

@@ -162,6 +162,8 @@ fn other_media_types_are_a_415() {
         assert_eq!(answer.status, 415, "{media_type}");
     }
     assert_eq!(server.send("POST", "/api/register", &[], body.as_bytes()).status, 415);
+    let packed = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    assert_eq!(server.send("POST", "/api/register", &packed, body.as_bytes()).status, 415);
     for media_type in ["application/json", "Application/JSON; charset=UTF-8"] {
         let answer = server.send("POST", "/api/register", &[("content-type", media_type)], body.as_bytes());
         assert!([201, 409].contains(&answer.status), "{media_type}");
