@@ -33,58 +33,16 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
 fi
 command -v cargo >/dev/null || { echo "Please install a Rust toolchain first: https://rustup.rs" >&2; exit 1; }
-PATH=$PATH:/usr/sbin
 
 # --- a private MariaDB
-scratch=$(mktemp -d)
-mariadb_pid=
-cleanup() {
-    if [ -n "$mariadb_pid" ]; then
-        kill "$mariadb_pid" 2>/dev/null || true
-        wait "$mariadb_pid" 2>/dev/null || true
-    fi
-    rm -rf "$scratch"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-as_root=()
-[ "$(id -u)" -ne 0 ] || as_root=(--user=root)
-start_mariadb() {
-    say "starting a private MariaDB"
-    mariadb-install-db --no-defaults --datadir="$scratch/mariadb" --auth-root-authentication-method=normal \
-        --skip-test-db "${as_root[@]}" >"$scratch/install.log" 2>&1 || { cat "$scratch/install.log"; exit 1; }
-    # For the TLS test: an authority and a certificate of its making, new for each run.
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority \
-        -keyout "$scratch/ca-key.pem" -out "$scratch/ca.pem" 2>/dev/null
-    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost \
-        -keyout "$scratch/key.pem" -out "$scratch/request.pem" 2>/dev/null
-    printf 'subjectAltName=DNS:localhost\n' >"$scratch/extensions"
-    openssl x509 -req -days 2 -in "$scratch/request.pem" -CA "$scratch/ca.pem" -CAkey "$scratch/ca-key.pem" \
-        -CAcreateserial -extfile "$scratch/extensions" -out "$scratch/cert.pem" 2>/dev/null
-    mariadbd --no-defaults --datadir="$scratch/mariadb" --socket="$scratch/m.sock" --pid-file="$scratch/m.pid" \
-        --port="$1" --bind-address=127.0.0.1 --max-connections=500 --innodb-flush-log-at-trx-commit=0 \
-        --innodb-buffer-pool-size=64M --ssl-cert="$scratch/cert.pem" --ssl-key="$scratch/key.pem" \
-        "${as_root[@]}" >"$scratch/mariadb.log" 2>&1 &
-    mariadb_pid=$!
-    for _ in $(seq 150); do
-        if mariadb-admin --no-defaults --socket="$scratch/m.sock" -uroot ping >/dev/null 2>&1; then return; fi
-        kill -0 "$mariadb_pid" 2>/dev/null || break
-        sleep 0.2
-    done
-    cat "$scratch/mariadb.log"
-    exit 1
-}
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-if command -v python3 >/dev/null; then port=$(free_port); else port=$((20000 + RANDOM % 10000)); fi
-start_mariadb "$port"
-mariadb --no-defaults --socket="$scratch/m.sock" -uroot -e "
-    CREATE USER tegata@localhost IDENTIFIED BY 'p@ss w/ord';
-    GRANT ALL ON *.* TO tegata@localhost WITH GRANT OPTION;"
-mariadb_url="mysql://tegata:p%40ss%20w%2Ford@localhost:$port/"
+. scripts/private-mariadb.sh
+say "starting a private MariaDB"
+start_mariadb --innodb-flush-log-at-trx-commit=0 --innodb-buffer-pool-size=64M
+mariadb_url="mysql://tegata:p%40ss%20w%2Ford@localhost:$mariadb_port/"
 
 # --- the tests
 log=$scratch/tests.log
+
 run() {
     say "$1"
     shift

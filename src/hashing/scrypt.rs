@@ -138,10 +138,11 @@ fn spend(work: u64, today: Cost) -> Result<(), HashError> {
     // In lanes as large as fit, and never larger than today's, which the memory limit is made for. What is left
     // below 2^10 takes less time than the network's own variation.
     for log_n in (10..=today.log_n).rev() {
-        while blocks >> log_n > 0 {
-            let lane = Cost { log_n, r: today.r, p: 1 };
-            scrypt(b"", b"", &lane.params()?, &mut [0; OUTPUT_BYTES]).map_err(|_| HashError)?;
-            blocks -= 1 << log_n;
+        let lanes = u32::try_from(blocks >> log_n).unwrap_or(u32::MAX);
+        if lanes > 0 {
+            let part = Cost { log_n, r: today.r, p: lanes };
+            scrypt(b"", b"", &part.params()?, &mut [0; OUTPUT_BYTES]).map_err(|_| HashError)?;
+            blocks -= u64::from(lanes) << log_n;
         }
     }
     Ok(())

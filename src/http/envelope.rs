@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 
 use crate::domain::clock::OnceASecond;
 use crate::http::problem::{Kind, Problem};
+use crate::http::unread;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken over from a request.
@@ -22,10 +23,11 @@ const MAX_ID: usize = 64;
 
 /// The middleware.
 pub(crate) async fn envelope(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = presented_id(&request).unwrap_or_else(make_id);
+    let held = unread::hold(&mut request);
     let mut response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(Told::new(&error, &id).into()),
@@ -40,7 +42,7 @@ pub(crate) async fn envelope(
         response = response.into_response(told);
     }
     add_headers(response.headers_mut(), id);
-    Ok(response)
+    Ok(unread::keep(held, response))
 }
 
 fn add_headers(headers: &mut HeaderMap, id: HeaderValue) {

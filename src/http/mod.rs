@@ -8,6 +8,7 @@ mod openapi;
 mod problem;
 mod register;
 mod token;
+mod unread;
 mod user;
 
 use std::io;
