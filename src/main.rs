@@ -4,6 +4,10 @@
 
 use std::process::ExitCode;
 
+/// Measured against the system's: docs/adr/0007-allocator.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn main() -> ExitCode {
     tegata::cli::run(std::env::args_os(), std::env::vars_os())

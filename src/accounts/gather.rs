@@ -1,0 +1,191 @@
+//! Look-ups that wait together travel together: what arrives while queries are under way is gathered and asked for in
+//! the next one. Nothing is cached: what a query found is told to those who were waiting when it was sent, and to
+//! nobody else, so a change that was committed before a request arrived is seen by that request.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use actix_web::rt;
+use tokio::sync::oneshot;
+
+use crate::accounts::Error;
+use crate::domain::user::{User, UserId};
+use crate::pool::Pool;
+use crate::store::DbExecutor;
+use crate::store::users::{FindUsers, FoundUsers, MAX_IDS};
+
+/// Queries under way at a time. Two keep the database busy while one answer is being handed out; more would only make
+/// the batches smaller (docs/adr/0006-gathered-lookups.md).
+const MAX_IN_FLIGHT: usize = 2;
+
+/// Where an answer goes: the user, or why there is none.
+pub(crate) type Reply = oneshot::Sender<Result<User, Error>>;
+
+/// The look-ups of one thread.
+#[derive(Clone)]
+pub struct Gather(Rc<RefCell<State>>);
+
+struct State {
+    db: Pool<DbExecutor>,
+    /// Bounded by the number of connections that the server accepts.
+    waiting: Vec<(UserId, Reply)>,
+    in_flight: usize,
+}
+
+impl Gather {
+    pub(crate) fn new(db: Pool<DbExecutor>) -> Self {
+        Self(Rc::new(RefCell::new(State { db, waiting: Vec::new(), in_flight: 0 })))
+    }
+
+    /// Looks `id` up and tells `reply`. A look-up that arrives alone goes at once.
+    pub(crate) fn look_up(&self, id: UserId, reply: Reply) {
+        self.0.borrow_mut().waiting.push((id, reply));
+        self.send_off();
+    }
+
+    /// Sends what waits, as far as queries may be under way.
+    fn send_off(&self) {
+        let mut state = self.0.borrow_mut();
+        while state.in_flight < MAX_IN_FLIGHT
+            && let Some(batch) = next_batch(&mut state.waiting)
+        {
+            state.in_flight += 1;
+            let (this, db) = (self.clone(), state.db.clone());
+            rt::spawn(async move {
+                let ids = batch.keys().copied().collect();
+                let found = async { Ok(db.call(FindUsers { ids }).await??) }.await;
+                this.0.borrow_mut().in_flight -= 1;
+                // The next query first: the database works while the answers are handed out.
+                this.send_off();
+                hand_out(batch, found);
+            });
+        }
+    }
+}
+
+type Batch = HashMap<UserId, Vec<Reply>>;
+
+/// Takes up to [`MAX_IDS`] different users off the list, oldest first; equal ones share a place. Those whose client
+/// has left are dropped.
+fn next_batch(waiting: &mut Vec<(UserId, Reply)>) -> Option<Batch> {
+    let mut batch = Batch::new();
+    let mut rest = Vec::new();
+    let mut lookups = std::mem::take(waiting).into_iter();
+    for (id, reply) in lookups.by_ref() {
+        if reply.is_closed() {
+            continue;
+        }
+        if batch.len() == MAX_IDS && !batch.contains_key(&id) {
+            rest.push((id, reply));
+            break;
+        }
+        batch.entry(id).or_default().push(reply);
+    }
+    rest.extend(lookups);
+    *waiting = rest;
+    (!batch.is_empty()).then_some(batch)
+}
+
+/// Answers everyone in the batch. A failed query fails its own batch and no other.
+fn hand_out(mut batch: Batch, found: Result<FoundUsers, Error>) {
+    let rows = match found {
+        Ok(rows) => rows,
+        Err(error) => {
+            for reply in batch.into_values().flatten() {
+                // A receiver that is gone is a client that is gone.
+                let _ = reply.send(Err(error.clone()));
+            }
+            return;
+        }
+    };
+    for (id, row) in rows {
+        let answer = match row {
+            Ok(user) if user.is_disabled => Err(Error::TokenRefused),
+            Ok(user) => Ok(user),
+            Err(error) => Err(error.into()),
+        };
+        for reply in batch.remove(&id).into_iter().flatten() {
+            let _ = reply.send(answer.clone());
+        }
+    }
+    // Whoever is left has no row: deleted.
+    for reply in batch.into_values().flatten() {
+        let _ = reply.send(Err(Error::TokenRefused));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    fn lookup(id: i64) -> ((UserId, Reply), oneshot::Receiver<Result<User, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        ((UserId(id), reply), answer)
+    }
+
+    type Answers = Vec<oneshot::Receiver<Result<User, Error>>>;
+
+    fn lookups(ids: impl IntoIterator<Item = i64>) -> (Vec<(UserId, Reply)>, Answers) {
+        ids.into_iter().map(lookup).unzip()
+    }
+
+    fn user(id: i64, is_disabled: bool) -> (UserId, Result<User, StoreError>) {
+        (UserId(id), Ok(User { id: UserId(id), email: format!("{id}@x.org"), is_disabled }))
+    }
+
+    #[test]
+    fn a_batch_merges_equal_ids_and_holds_at_most_64_different_ones() {
+        let (mut waiting, _answers) = lookups((0..70).chain(0..70));
+        let first = next_batch(&mut waiting).unwrap();
+        assert_eq!(first.len(), 64);
+        assert_eq!(waiting.len(), 140 - 64);
+        let second = next_batch(&mut waiting).unwrap();
+        // 64..70, then 0..58 of the second round fill the batch.
+        assert_eq!((second.len(), waiting.len()), (64, 12));
+        let third = next_batch(&mut waiting).unwrap();
+        assert_eq!((third.len(), waiting.len()), (12, 0));
+        assert!(next_batch(&mut waiting).is_none());
+    }
+
+    #[test]
+    fn equal_ids_share_a_place_and_all_hear_the_answer() {
+        let (mut waiting, answers) = lookups([7, 7, 7]);
+        let batch = next_batch(&mut waiting).unwrap();
+        assert_eq!(batch.len(), 1);
+        hand_out(batch, Ok(vec![user(7, false)]));
+        for mut answer in answers {
+            assert_eq!(answer.try_recv().unwrap().unwrap().id, UserId(7));
+        }
+    }
+
+    #[test]
+    fn lookups_of_clients_who_left_are_dropped() {
+        let (mut waiting, answers) = lookups([1, 2]);
+        drop(answers);
+        assert!(next_batch(&mut waiting).is_none());
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn each_hears_of_its_own_user() {
+        let (mut waiting, mut answers) = lookups([1, 2, 3, 4]);
+        let batch = next_batch(&mut waiting).unwrap();
+        let damaged = (UserId(4), Err(StoreError::Corrupt("column 1".to_owned())));
+        hand_out(batch, Ok(vec![user(1, false), user(2, true), damaged]));
+        let mut heard = answers.iter_mut().map(|answer| answer.try_recv().unwrap());
+        assert_eq!(heard.next().unwrap().unwrap().email, "1@x.org");
+        assert_eq!(heard.next().unwrap(), Err(Error::TokenRefused), "disabled");
+        assert_eq!(heard.next().unwrap(), Err(Error::TokenRefused), "deleted");
+        assert!(matches!(heard.next().unwrap(), Err(Error::Internal(_))), "damaged");
+    }
+
+    #[test]
+    fn a_failed_query_is_a_503_for_its_batch_and_never_a_refusal() {
+        let (mut waiting, mut answers) = lookups([1]);
+        let batch = next_batch(&mut waiting).unwrap();
+        hand_out(batch, Err(Error::Unavailable("gone".to_owned())));
+        assert!(matches!(answers[0].try_recv().unwrap(), Err(Error::Unavailable(_))));
+    }
+}
