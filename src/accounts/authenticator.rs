@@ -1,6 +1,7 @@
 //! The actor that issues tokens and says whose a token is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Addr, Context, Handler, Message};
@@ -14,8 +15,8 @@ use crate::store::DbExecutor;
 use crate::tokens::{AccessToken, Keyring};
 
 /// Starts an authenticator on the current arbiter.
-pub(crate) fn start(keyring: Arc<Keyring>, db: Pool<DbExecutor>) -> Addr<Authenticator> {
-    Authenticator { keyring, gather: Gather::new(db) }.start()
+pub(crate) fn start(keyring: Arc<Keyring>, db: Pool<DbExecutor>, deadline: Duration) -> Addr<Authenticator> {
+    Authenticator { keyring, gather: Gather::new(db, deadline) }.start()
 }
 
 /// Issues and checks tokens.

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use actix_web::rt;
 use tokio::sync::oneshot;
@@ -15,9 +16,9 @@ use crate::pool::Pool;
 use crate::store::DbExecutor;
 use crate::store::users::{FindUsers, FoundUsers, MAX_IDS};
 
-/// Queries under way at a time. Two keep the database busy while one answer is being handed out; more would only make
-/// the batches smaller (docs/adr/0006-gathered-lookups.md).
-const MAX_IN_FLIGHT: usize = 2;
+/// Queries under way at a time, on each thread. More would only make the batches smaller: measured in
+/// docs/adr/0006-gathered-lookups.md.
+const MAX_IN_FLIGHT: usize = 1;
 
 /// Where an answer goes: the user, or why there is none.
 pub(crate) type Reply = oneshot::Sender<Result<User, Error>>;
@@ -28,33 +29,48 @@ pub struct Gather(Rc<RefCell<State>>);
 
 struct State {
     db: Pool<DbExecutor>,
+    /// Half of a request's deadline: the longest that a query may take, and that a look-up may wait for its query.
+    /// One timer a batch then bounds every request in it, where a timer a request would cost more than the look-up.
+    patience: Duration,
     /// Bounded by the number of connections that the server accepts.
-    waiting: Vec<(UserId, Reply)>,
+    waiting: Vec<Waiting>,
     in_flight: usize,
 }
 
+struct Waiting {
+    id: UserId,
+    reply: Reply,
+    since: Instant,
+}
+
 impl Gather {
-    pub(crate) fn new(db: Pool<DbExecutor>) -> Self {
-        Self(Rc::new(RefCell::new(State { db, waiting: Vec::new(), in_flight: 0 })))
+    /// A request is answered within `deadline`, whatever the database does.
+    pub(crate) fn new(db: Pool<DbExecutor>, deadline: Duration) -> Self {
+        Self(Rc::new(RefCell::new(State { db, patience: deadline / 2, waiting: Vec::new(), in_flight: 0 })))
     }
 
     /// Looks `id` up and tells `reply`. A look-up that arrives alone goes at once.
     pub(crate) fn look_up(&self, id: UserId, reply: Reply) {
-        self.0.borrow_mut().waiting.push((id, reply));
+        self.0.borrow_mut().waiting.push(Waiting { id, reply, since: Instant::now() });
         self.send_off();
     }
 
     /// Sends what waits, as far as queries may be under way.
     fn send_off(&self) {
         let mut state = self.0.borrow_mut();
+        let patience = state.patience;
         while state.in_flight < MAX_IN_FLIGHT
-            && let Some(batch) = next_batch(&mut state.waiting)
+            && let Some(batch) = next_batch(&mut state.waiting, patience)
         {
             state.in_flight += 1;
             let (this, db) = (self.clone(), state.db.clone());
             rt::spawn(async move {
                 let ids = batch.keys().copied().collect();
-                let found = async { Ok(db.call(FindUsers { ids }).await??) }.await;
+                let query = tokio::time::timeout(patience, db.call(FindUsers { ids }));
+                let found = match query.await {
+                    Ok(answer) => answer.map_err(Error::from).and_then(|found| found.map_err(Error::from)),
+                    Err(_) => Err(Error::Unavailable("the database took too long for a look-up".to_owned())),
+                };
                 this.0.borrow_mut().in_flight -= 1;
                 // The next query first: the database works while the answers are handed out.
                 this.send_off();
@@ -67,20 +83,24 @@ impl Gather {
 type Batch = HashMap<UserId, Vec<Reply>>;
 
 /// Takes up to [`MAX_IDS`] different users off the list, oldest first; equal ones share a place. Those whose client
-/// has left are dropped.
-fn next_batch(waiting: &mut Vec<(UserId, Reply)>) -> Option<Batch> {
+/// has left are dropped, and those who have waited longer than `patience` are told so.
+fn next_batch(waiting: &mut Vec<Waiting>, patience: Duration) -> Option<Batch> {
     let mut batch = Batch::new();
     let mut rest = Vec::new();
     let mut lookups = std::mem::take(waiting).into_iter();
-    for (id, reply) in lookups.by_ref() {
-        if reply.is_closed() {
+    for lookup in lookups.by_ref() {
+        if lookup.reply.is_closed() {
             continue;
         }
-        if batch.len() == MAX_IDS && !batch.contains_key(&id) {
-            rest.push((id, reply));
+        if lookup.since.elapsed() > patience {
+            let _ = lookup.reply.send(Err(Error::Unavailable("no query in time for a look-up".to_owned())));
+            continue;
+        }
+        if batch.len() == MAX_IDS && !batch.contains_key(&lookup.id) {
+            rest.push(lookup);
             break;
         }
-        batch.entry(id).or_default().push(reply);
+        batch.entry(lookup.id).or_default().push(lookup.reply);
     }
     rest.extend(lookups);
     *waiting = rest;
@@ -120,14 +140,16 @@ mod tests {
     use super::*;
     use crate::store::StoreError;
 
-    fn lookup(id: i64) -> ((UserId, Reply), oneshot::Receiver<Result<User, Error>>) {
+    fn lookup(id: i64) -> (Waiting, oneshot::Receiver<Result<User, Error>>) {
         let (reply, answer) = oneshot::channel();
-        ((UserId(id), reply), answer)
+        (Waiting { id: UserId(id), reply, since: Instant::now() }, answer)
     }
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     type Answers = Vec<oneshot::Receiver<Result<User, Error>>>;
 
-    fn lookups(ids: impl IntoIterator<Item = i64>) -> (Vec<(UserId, Reply)>, Answers) {
+    fn lookups(ids: impl IntoIterator<Item = i64>) -> (Vec<Waiting>, Answers) {
         ids.into_iter().map(lookup).unzip()
     }
 
@@ -138,21 +160,21 @@ mod tests {
     #[test]
     fn a_batch_merges_equal_ids_and_holds_at_most_64_different_ones() {
         let (mut waiting, _answers) = lookups((0..70).chain(0..70));
-        let first = next_batch(&mut waiting).unwrap();
+        let first = next_batch(&mut waiting, PATIENCE).unwrap();
         assert_eq!(first.len(), 64);
         assert_eq!(waiting.len(), 140 - 64);
-        let second = next_batch(&mut waiting).unwrap();
+        let second = next_batch(&mut waiting, PATIENCE).unwrap();
         // 64..70, then 0..58 of the second round fill the batch.
         assert_eq!((second.len(), waiting.len()), (64, 12));
-        let third = next_batch(&mut waiting).unwrap();
+        let third = next_batch(&mut waiting, PATIENCE).unwrap();
         assert_eq!((third.len(), waiting.len()), (12, 0));
-        assert!(next_batch(&mut waiting).is_none());
+        assert!(next_batch(&mut waiting, PATIENCE).is_none());
     }
 
     #[test]
     fn equal_ids_share_a_place_and_all_hear_the_answer() {
         let (mut waiting, answers) = lookups([7, 7, 7]);
-        let batch = next_batch(&mut waiting).unwrap();
+        let batch = next_batch(&mut waiting, PATIENCE).unwrap();
         assert_eq!(batch.len(), 1);
         hand_out(batch, Ok(vec![user(7, false)]));
         for mut answer in answers {
@@ -164,14 +186,23 @@ mod tests {
     fn lookups_of_clients_who_left_are_dropped() {
         let (mut waiting, answers) = lookups([1, 2]);
         drop(answers);
-        assert!(next_batch(&mut waiting).is_none());
+        assert!(next_batch(&mut waiting, PATIENCE).is_none());
         assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn those_who_waited_too_long_are_told_and_not_asked_for() {
+        let (mut waiting, mut answers) = lookups([1, 2]);
+        waiting[0].since -= PATIENCE + Duration::from_secs(1);
+        let batch = next_batch(&mut waiting, PATIENCE).unwrap();
+        assert_eq!(batch.into_keys().collect::<Vec<_>>(), [UserId(2)]);
+        assert!(matches!(answers[0].try_recv().unwrap(), Err(Error::Unavailable(_))));
     }
 
     #[test]
     fn each_hears_of_its_own_user() {
         let (mut waiting, mut answers) = lookups([1, 2, 3, 4]);
-        let batch = next_batch(&mut waiting).unwrap();
+        let batch = next_batch(&mut waiting, PATIENCE).unwrap();
         let damaged = (UserId(4), Err(StoreError::Corrupt("column 1".to_owned())));
         hand_out(batch, Ok(vec![user(1, false), user(2, true), damaged]));
         let mut heard = answers.iter_mut().map(|answer| answer.try_recv().unwrap());
@@ -184,7 +215,7 @@ mod tests {
     #[test]
     fn a_failed_query_is_a_503_for_its_batch_and_never_a_refusal() {
         let (mut waiting, mut answers) = lookups([1]);
-        let batch = next_batch(&mut waiting).unwrap();
+        let batch = next_batch(&mut waiting, PATIENCE).unwrap();
         hand_out(batch, Err(Error::Unavailable("gone".to_owned())));
         assert!(matches!(answers[0].try_recv().unwrap(), Err(Error::Unavailable(_))));
     }

@@ -89,7 +89,8 @@ impl Services {
     /// Starts this thread's authenticator. Needs a running actix arbiter.
     #[must_use]
     pub fn start(shared: Shared) -> Self {
-        let authenticator = authenticator::start(Arc::clone(&shared.keyring), shared.db.clone());
+        let authenticator =
+            authenticator::start(Arc::clone(&shared.keyring), shared.db.clone(), shared.settings.deadline);
         Self { shared, authenticator }
     }
 
