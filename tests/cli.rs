@@ -109,6 +109,21 @@ fn mistakes_in_the_settings_are_told_at_once() {
     assert!(!told.contains("hush") && !told.contains("MYSQL_ROOT_PASSWORD"), "{told}");
 }
 
+/// F-33: hashing must fit into memory, or the start is refused.
+#[test]
+fn more_hash_memory_than_there_is_is_refused() {
+    let database = TestDatabase::create();
+    let greedy =
+        [environment(&database).as_slice(), &[("SCRYPT_LOG_N", "17"), ("SCRYPT_R", "8"), ("HASH_THREADS", "256")]]
+            .concat();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let kib: u64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kib < 256 << 17, "this machine has so much memory that the test needs larger figures");
+    let output = run(&database.dir, &greedy, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("lower HASH_THREADS"), "{}", text(&output));
+}
+
 #[test]
 fn settings_come_from_the_environment_then_from_dotenv_and_secrets_from_files() {
     let database = TestDatabase::create();

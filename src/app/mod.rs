@@ -1,6 +1,7 @@
 //! Wires everything, starts it in order and stops it in order.
 
 mod key_file;
+mod memory;
 mod schema;
 
 use std::io::{self, Write};
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::accounts::Shared;
 use crate::app::key_file::KeyFileError;
+use crate::app::memory::TooLittleMemory;
 use crate::config::{Config, KeySource};
 use crate::domain::clock::Clock;
 use crate::hashing::HashError;
@@ -41,6 +43,9 @@ pub enum StartError {
     /// No randomness for the decoy.
     #[error("no decoy hash: {0}")]
     Decoy(#[from] HashError),
+    /// Hashing could use more memory than there is.
+    #[error("{0}")]
+    Memory(#[from] TooLittleMemory),
     /// The address is taken, or not ours.
     #[error("cannot listen on {0}: {1}")]
     Bind(SocketAddr, io::Error),
@@ -77,6 +82,7 @@ pub fn prepare_data_dir(config: &Config) -> Result<(), StartError> {
 
 /// Starts everything; the server answers when this returns, and is ready when its database is.
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    memory::check(config.hashing.threads, config.hashing.cost.memory())?;
     prepare_data_dir(&config)?;
     let (secret, key_origin) = match config.key {
         KeySource::Settings(key) => (key, "SECRET_KEY".to_owned()),

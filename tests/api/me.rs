@@ -114,3 +114,40 @@ fn many_users_at_once_each_see_themselves() {
         client.join().unwrap();
     }
 }
+
+/// Live means live: while 64 connections ask without pause, a user is disabled, and no request that was sent after the
+/// UPDATE's commit is answered 200.
+#[test]
+fn nobody_is_let_in_after_the_commit() {
+    let server = std::sync::Arc::new(TestServer::spawn());
+    let token = server.signed_in("a@example.com");
+    let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let clients: Vec<_> = (0..64)
+        .map(|_| {
+            let (server, token, is_over) =
+                (std::sync::Arc::clone(&server), token.clone(), std::sync::Arc::clone(&is_over));
+            std::thread::spawn(move || {
+                let mut heard = Vec::new();
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let sent = std::time::Instant::now();
+                    heard.push((sent, server.get_as("/api/user/me", &token).status));
+                }
+                heard
+            })
+        })
+        .collect();
+    // Until the crowd is there: then, in its midst, the commit.
+    for _ in 0..200 {
+        assert_eq!(server.get_as("/api/user/me", &token).status, 200);
+    }
+    server.database.execute("UPDATE users SET is_disabled = 1");
+    let committed = std::time::Instant::now();
+    for _ in 0..200 {
+        assert_eq!(server.get_as("/api/user/me", &token).status, 401);
+    }
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    let heard: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+    let (after, before): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(sent, _)| *sent > committed);
+    assert!(before.iter().any(|(_, status)| *status == 200) && after.len() > 64);
+    assert!(after.iter().all(|(_, status)| *status == 401), "let in after the commit");
+}

@@ -1,8 +1,9 @@
 //! Everything around the four endpoints: hello, health, the API document, unknown paths and methods.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{PASSWORD, TestServer};
 
@@ -105,20 +106,32 @@ fn swagger_ui_comes_from_the_binary() {
     }
 }
 
-/// The contract's problems and no others, whatever is thrown at the server at once.
+/// F-20, P7: a thousand bad logins at once, at production cost. Each is answered within the deadline and half a second,
+/// with room for a busy machine: with 401, or with 503 and when to come back. Meanwhile readers are served.
 #[test]
-fn a_crowd_gets_answers_or_503_at_once() {
-    let server = Arc::new(TestServer::spawn_with(&[("SCRYPT_LOG_N", "15"), ("SCRYPT_P", "3"), ("HASH_THREADS", "1")]));
-    let clients: Vec<_> = (0..100)
+fn a_thousand_bad_logins_at_once_are_all_answered() {
+    let server = Arc::new(TestServer::spawn_with(&[("SCRYPT_LOG_N", "15"), ("SCRYPT_P", "3")]));
+    let barrier = Arc::new(Barrier::new(1000));
+    let clients: Vec<_> = (0..1000)
         .map(|number| {
-            let server = Arc::clone(&server);
-            std::thread::spawn(move || server.token(&format!("{number}@example.com"), PASSWORD))
+            let (server, barrier) = (Arc::clone(&server), Arc::clone(&barrier));
+            let client = std::thread::Builder::new().stack_size(256 << 10);
+            let storm = move || {
+                barrier.wait();
+                let began = Instant::now();
+                (server.token(&format!("{number}@example.com"), PASSWORD), began.elapsed())
+            };
+            client.spawn(storm).unwrap()
         })
         .collect();
     let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
-    let refused = answers.iter().filter(|answer| answer.status == 503).count();
-    assert!(answers.iter().all(|answer| [401, 503].contains(&answer.status)));
-    assert!((1..100).contains(&refused), "{refused} of 100 were refused");
-    let told: Value = answers.iter().find(|answer| answer.status == 503).unwrap().json();
-    assert_eq!(told["error"], "temporarily_unavailable");
+    let served = answers.iter().filter(|(answer, _)| answer.status == 401).count();
+    let refused = answers.iter().filter(|(answer, _)| answer.status == 503).count();
+    assert_eq!(served + refused, 1000);
+    assert!(served > 2 && refused > 500, "{served} served, {refused} refused");
+    let slowest = answers.iter().map(|(_, took)| *took).max().unwrap();
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    let (told, _) = answers.iter().find(|(answer, _)| answer.status == 503).unwrap();
+    assert_eq!(told.json()["error"], "temporarily_unavailable");
+    assert_eq!(server.get("/readyz", &[]).status, 200);
 }
