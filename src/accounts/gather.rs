@@ -16,10 +16,6 @@ use crate::pool::Pool;
 use crate::store::DbExecutor;
 use crate::store::users::{FindUsers, FoundUsers, MAX_IDS};
 
-/// Queries under way at a time, on each thread. More would only make the batches smaller: measured in
-/// docs/adr/0006-gathered-lookups.md.
-const MAX_IN_FLIGHT: usize = 1;
-
 /// Where an answer goes: the user, or why there is none.
 pub(crate) type Reply = oneshot::Sender<Result<User, Error>>;
 
@@ -34,7 +30,8 @@ struct State {
     patience: Duration,
     /// Bounded by the number of connections that the server accepts.
     waiting: Vec<Waiting>,
-    in_flight: usize,
+    /// Whether [`Gather::ask`] is under way.
+    is_asking: bool,
 }
 
 struct Waiting {
@@ -46,37 +43,46 @@ struct Waiting {
 impl Gather {
     /// A request is answered within `deadline`, whatever the database does.
     pub(crate) fn new(db: Pool<DbExecutor>, deadline: Duration) -> Self {
-        Self(Rc::new(RefCell::new(State { db, patience: deadline / 2, waiting: Vec::new(), in_flight: 0 })))
+        Self(Rc::new(RefCell::new(State { db, patience: deadline / 2, waiting: Vec::new(), is_asking: false })))
     }
 
-    /// Looks `id` up and tells `reply`. A look-up that arrives alone goes at once.
+    /// Looks `id` up and tells `reply`.
     pub(crate) fn look_up(&self, id: UserId, reply: Reply) {
-        self.0.borrow_mut().waiting.push(Waiting { id, reply, since: Instant::now() });
-        self.send_off();
+        let mut state = self.0.borrow_mut();
+        state.waiting.push(Waiting { id, reply, since: Instant::now() });
+        if !state.is_asking {
+            state.is_asking = true;
+            rt::spawn(self.clone().ask());
+        }
     }
 
-    /// Sends what waits, as far as queries may be under way.
-    fn send_off(&self) {
+    /// Asks for what waits until nothing does: one query at a time, as more would only make the batches smaller
+    /// (docs/adr/0006-gathered-lookups.md).
+    async fn ask(self) {
+        let (db, patience) = {
+            let state = self.0.borrow();
+            (state.db.clone(), state.patience)
+        };
+        loop {
+            // One turn of the event loop: the requests that have arrived already come along. An idle loop turns at once.
+            tokio::task::yield_now().await;
+            let Some(batch) = self.next_batch() else { return };
+            let ids = batch.keys().copied().collect();
+            let found = match tokio::time::timeout(patience, db.call(FindUsers { ids })).await {
+                Ok(answer) => answer.map_err(Error::from).and_then(|found| found.map_err(Error::from)),
+                Err(_) => Err(Error::Unavailable("the database took too long for a look-up".to_owned())),
+            };
+            hand_out(batch, found);
+        }
+    }
+
+    /// What to ask for next; `None` ends the asking, in the same breath as finding that nothing waits.
+    fn next_batch(&self) -> Option<Batch> {
         let mut state = self.0.borrow_mut();
         let patience = state.patience;
-        while state.in_flight < MAX_IN_FLIGHT
-            && let Some(batch) = next_batch(&mut state.waiting, patience)
-        {
-            state.in_flight += 1;
-            let (this, db) = (self.clone(), state.db.clone());
-            rt::spawn(async move {
-                let ids = batch.keys().copied().collect();
-                let query = tokio::time::timeout(patience, db.call(FindUsers { ids }));
-                let found = match query.await {
-                    Ok(answer) => answer.map_err(Error::from).and_then(|found| found.map_err(Error::from)),
-                    Err(_) => Err(Error::Unavailable("the database took too long for a look-up".to_owned())),
-                };
-                this.0.borrow_mut().in_flight -= 1;
-                // The next query first: the database works while the answers are handed out.
-                this.send_off();
-                hand_out(batch, found);
-            });
-        }
+        let batch = next_batch(&mut state.waiting, patience);
+        state.is_asking = batch.is_some();
+        batch
     }
 }
 

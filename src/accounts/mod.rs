@@ -20,7 +20,7 @@ use crate::accounts::turns::Turns;
 use crate::domain::clock::Clock;
 use crate::domain::password::{PasswordHash, PasswordRules};
 use crate::hashing::{self, HashError, HashExecutor};
-use crate::pool::{Pool, PoolError};
+use crate::pool::{Pool, PoolError, Slot};
 use crate::store::{DbExecutor, StoreError};
 use crate::tokens::Keyring;
 
@@ -75,6 +75,25 @@ impl Shared {
             is_stopping: Arc::default(),
             turns: Arc::default(),
         })
+    }
+}
+
+/// How long a request without a place waits before it is refused. Clients that try again without a pause would
+/// otherwise spend the server's time on refusals: with it each costs forty a second and not thousands.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(25);
+
+impl Shared {
+    /// Takes a place among those who wait for a hash.
+    ///
+    /// Errors: [`Error::Overloaded`] after [`REFUSAL_PAUSE`] without one.
+    async fn hash_place(&self) -> Result<Slot<HashExecutor>, Error> {
+        match self.hasher.reserve() {
+            Err(PoolError::Busy) => {
+                tokio::time::sleep(REFUSAL_PAUSE).await;
+                Ok(self.hasher.reserve()?)
+            }
+            outcome => Ok(outcome?),
+        }
     }
 }
 

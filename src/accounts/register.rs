@@ -16,7 +16,7 @@ pub async fn register(services: &Services, email: Email, password: Password) -> 
         .within_deadline(async {
             let _turn = shared.turns.take(email.key()).await;
             // The place first: whoever cannot be served hears so before the database does any work.
-            let place = shared.hasher.reserve()?;
+            let place = shared.hash_place().await?;
             if shared.db.call(FindByEmail { email: email.clone() }).await??.is_some() {
                 return Err(Error::EmailTaken);
             }

@@ -39,7 +39,7 @@ pub async fn sign_in(services: &Services, attempt: Attempt) -> Result<AccessToke
 
 async fn verify(shared: &Shared, attempt: Attempt) -> Result<User, Error> {
     // The place first: whoever cannot be served hears so before the database does any work.
-    let place = shared.hasher.reserve()?;
+    let place = shared.hash_place().await?;
     let found = match attempt.email {
         Some(email) => shared.db.call(FindByEmail { email }).await??,
         None => None,
