@@ -130,22 +130,41 @@ suite SQLite "sqlite://$scratch/sqlite.db"
 suite MariaDB "$mariadb_url"
 if [ -n "${TEST_MYSQL_URL:-}" ]; then suite MySQL "${TEST_MYSQL_URL%/}/${TEST_MYSQL_DATABASE:-bench}"; fi
 
-# --- a million users (P6): the same user/me, before and after
-start_server "$mariadb_url"
+# --- a million users (P6): two databases, in turn
+mariadb_root -e "CREATE DATABASE million"
+million_url=${mariadb_url%/bench}/million
+start_server "$million_url"
 sign_in
-one=$(for _ in 1 2 3; do rps -c256 -H "Authorization: Bearer $token" "http://$address/api/user/me"; done | middle)
-login_one=$(for _ in 1 2 3 4 5; do curl -so /dev/null -w '%{time_total}\n' "http://$address/api/token" -d username=bench@example.com -d password=wrong; done | sort -n | head -1)
+stop_server
 echo "-- filling in 1,000,000 users" >&2
-mariadb_root bench -e "SET SESSION max_recursive_iterations = 2000000;
+mariadb_root million -e "SET SESSION max_recursive_iterations = 2000000;
     INSERT INTO users (email, email_key, password_hash, is_disabled, created_at)
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
-    SELECT CONCAT('user', i, '@example.com'), CONCAT('user', i, '@example.com'), NULL, 0, 0 FROM n"
-million=$(for _ in 1 2 3; do rps -c256 -H "Authorization: Bearer $token" "http://$address/api/user/me"; done | middle)
-login_million=$(for _ in 1 2 3 4 5; do curl -so /dev/null -w '%{time_total}\n' "http://$address/api/token" -d username=bench@example.com -d password=wrong; done | sort -n | head -1)
+    SELECT CONCAT('user', i, '@example.com'), CONCAT('user', i, '@example.com'), NULL, 0, 0 FROM n;
+    SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0, GLOBAL innodb_max_dirty_pages_pct = 0"
+# What was filled in is written out first: the disk must not tell the two apart.
+for _ in $(seq 60); do
+    [ "$(mariadb_root -BNe "SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'" | cut -f2)" -gt 0 ] || break
+    sleep 1
+done
+one_login() { curl -so /dev/null -w '%{time_total}\n' "http://$address/api/token" -d username=bench@example.com -d password=wrong; }
+for _ in 1 2 3; do
+    for size in one million; do
+        if [ $size = one ]; then start_server "$mariadb_url"; else start_server "$million_url"; fi
+        sign_in
+        rps -c256 -H "Authorization: Bearer $token" "http://$address/api/user/me" >>"$scratch/reads-$size"
+        for _ in 1 2 3; do one_login; done >>"$scratch/logins-$size"
+        stop_server
+    done
+done
+ratios=$(paste "$scratch/reads-million" "$scratch/reads-one" | awk '{ printf "%.2f\n", $1 / $2 }')
+r=$(middle <<<"$ratios")
+row "MariaDB: user/me with 1,000,000 users, 256 connections" "$(middle <"$scratch/reads-million") req/s" "$r of the same with 1 user ($(echo $ratios))" ">= 0.90" "$r >= 0.90"
+million=$(sort -n "$scratch/logins-million" | head -1) one=$(sort -n "$scratch/logins-one" | head -1)
 r=$(ratio "$million" "$one")
-row "MariaDB: user/me with 1,000,000 users, 256 connections" "$million req/s" "$r of the same with 1 user" ">= 0.90" "$r >= 0.90"
-r=$(ratio "$login_million" "$login_one")
-row "MariaDB: one login among 1,000,000" "$login_million s" "$r of the time among 1" "<= 1.10" "$r <= 1.10"
+row "MariaDB: one login among 1,000,000" "$million s" "$r of the time among 1" "<= 1.10" "$r <= 1.10"
+start_server "$million_url"
+sign_in
 
 # --- logins and the storm (P3, P4, P5)
 idle=$(rss VmRSS)

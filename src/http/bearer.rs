@@ -60,7 +60,10 @@ async fn who(request: &ServiceRequest, token: String) -> Result<User, Problem> {
 }
 
 fn pass(request: ServiceRequest, user: Option<User>) -> ServiceRequest {
-    request.extensions_mut().insert(MaybeSignedIn(user));
+    // Nobody is what a handler finds where nothing was left for it.
+    if user.is_some() {
+        request.extensions_mut().insert(MaybeSignedIn(user));
+    }
     request
 }
 
