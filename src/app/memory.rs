@@ -68,31 +68,21 @@ mod tests {
     #[test]
     fn the_smallest_limit_counts() {
         let meminfo = ("proc/meminfo", "MemTotal:        8388608 kB\nMemFree: 1 kB\n");
-        let cases: [(&str, Vec<(&str, &str)>, Option<u64>); 5] = [
-            ("machine", vec![meminfo], Some(8 << 30)),
-            (
-                "v2",
-                vec![meminfo, ("proc/self/cgroup", "0::/a/b\n"), ("sys/fs/cgroup/a/b/memory.max", "268435456\n")],
-                Some(256 << 20),
-            ),
-            (
-                "around",
-                vec![
-                    meminfo,
-                    ("proc/self/cgroup", "0::/a/b\n"),
-                    ("sys/fs/cgroup/a/b/memory.max", "max\n"),
-                    ("sys/fs/cgroup/a/memory.max", "1048576\n"),
-                ],
-                Some(1 << 20),
-            ),
-            ("v1", vec![meminfo, ("sys/fs/cgroup/memory/memory.limit_in_bytes", "536870912\n")], Some(512 << 20)),
-            ("nothing", vec![], None),
-        ];
-        for (name, files, expected) in cases {
-            let root = tree(name, &files);
-            assert_eq!(limit(&root), expected, "{name}");
+        let group = |content| [("proc/self/cgroup", "0::/a/b\n"), ("sys/fs/cgroup/a/b/memory.max", content), meminfo];
+        let told = |name: &str, files: &[(&str, &str)]| {
+            let root = tree(name, files);
+            let limit = limit(&root);
             let _ = fs::remove_dir_all(root);
-        }
+            limit
+        };
+        assert_eq!(told("machine", &[meminfo]), Some(8 << 30));
+        assert_eq!(told("v2", &group("268435456\n")), Some(256 << 20));
+        assert_eq!(told("v2-unlimited", &group("max\n")), Some(8 << 30));
+        let around = [&group("max\n")[..], &[("sys/fs/cgroup/a/memory.max", "1048576\n")]].concat();
+        assert_eq!(told("around", &around), Some(1 << 20));
+        let version_1 = [meminfo, ("sys/fs/cgroup/memory/memory.limit_in_bytes", "536870912\n")];
+        assert_eq!(told("v1", &version_1), Some(512 << 20));
+        assert_eq!(told("nothing", &[]), None);
     }
 
     #[test]
