@@ -1,5 +1,7 @@
 //! Everything around the four endpoints: hello, health, the API document, unknown paths and methods.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -134,4 +136,29 @@ fn a_thousand_bad_logins_at_once_are_all_answered() {
     let (told, _) = answers.iter().find(|(answer, _)| answer.status == 503).unwrap();
     assert_eq!(told.json()["error"], "temporarily_unavailable");
     assert_eq!(server.get("/readyz", &[]).status, 200);
+}
+
+/// F-22: work that waits for a hash thread is skipped when its client has vanished.
+#[test]
+fn queued_registrations_of_clients_who_vanished_are_skipped() {
+    const CLIENTS: usize = 14;
+    let server = TestServer::spawn_with(&[("SCRYPT_LOG_N", "15"), ("SCRYPT_P", "3"), ("HASH_THREADS", "1")]);
+    let streams: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let body = json!({"email": format!("{number}@example.com"), "password": PASSWORD}).to_string();
+            let length = body.len();
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            write!(stream, "POST /api/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+            stream
+        })
+        .collect();
+    // Once the first is there, the others have long been in the queue behind it.
+    while server.database.column("SELECT COUNT(*) FROM users") == ["0"] {}
+    for stream in streams {
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    }
+    // First come, first served: when this one is answered, nothing is left of those before it.
+    assert_eq!(server.register("last@example.com", PASSWORD).status, 201);
+    let rows: usize = server.database.column("SELECT COUNT(*) FROM users")[0].parse().unwrap();
+    assert!(rows < CLIENTS / 2, "{rows} rows: the work of clients who had vanished was done");
 }
