@@ -50,7 +50,7 @@ run() {
 }
 export TEST_MARIADB_URL=$mariadb_url TEST_CA_PATH=$scratch/ca.pem
 run "unit tests, and everything on SQLite" cargo test --locked --lib --bins --tests
-suites=(--test api --test store --test cli)
+suites=(--test api --test store --test cli --test storm)
 run "the suites on MariaDB ($(mariadbd --version | sed 's/.*Ver \([^ ]*\).*/\1/'))" \
     env TEST_DATABASE_URL="$mariadb_url" cargo test --locked "${suites[@]}"
 if [ -n "${TEST_MYSQL_URL:-}" ]; then

@@ -1,4 +1,5 @@
 //! A server of a test's own, made from settings the way production makes it, and what a client needs to talk to it.
+#![allow(dead_code, clippy::allow_attributes, reason = "each suite that includes this uses a part of it")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
