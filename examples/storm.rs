@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const READERS: u64 = 16;
 
 /// One answered or failed read: when it was due, and how long after that its answer was there; `None`: an error.
-type Read_ = (Duration, Option<Duration>);
+type TimedRead = (Duration, Option<Duration>);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -102,7 +102,7 @@ fn percentile(values: &mut [f64], share: f64) -> f64 {
 }
 
 /// Every `READERS`th request of the pace, each at its time.
-fn read_at_pace(address: &str, token: &str, began: Instant, reader: u64, pace: u64, total: Duration) -> Vec<Read_> {
+fn read_at_pace(address: &str, token: &str, began: Instant, reader: u64, pace: u64, total: Duration) -> Vec<TimedRead> {
     let request = format!("GET /api/user/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
     let mut connection = None;
     let mut reads = Vec::new();

@@ -43,6 +43,32 @@ fn the_readme_names_its_two_commands_and_each_document_exists() {
     }
 }
 
+/// The container's build: what the Dockerfile copies is let through by .dockerignore, and cargo can read the manifest
+/// with that and nothing else around it.
+#[test]
+fn what_the_dockerfile_copies_is_enough_for_cargo() {
+    let database = TestDatabase::create();
+    let dockerfile = read("Dockerfile");
+    let build_stage = dockerfile.split("\nFROM ").nth(1).unwrap();
+    for line in build_stage.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        for name in &words[..words.len() - 1] {
+            assert!(read(".dockerignore").contains(&format!("!{name}\n")), "{name} does not reach the build");
+            let copied = Command::new("cp").arg("-r").arg(path(name)).arg(&database.dir).status().unwrap();
+            assert!(copied.success(), "{name}");
+        }
+    }
+    let metadata = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
+    let output = Command::new(env!("CARGO")).args(metadata).current_dir(&database.dir).output().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let targets = metadata["packages"][0]["targets"].as_array().unwrap();
+    assert!(targets.len() >= 3, "{targets:?}");
+    for target in targets {
+        // cargo builds nothing when the file of any target that the manifest names is missing.
+        assert!(Path::new(target["src_path"].as_str().unwrap()).exists(), "{target} is missing in the build");
+    }
+}
+
 /// The README's session, line by line: the commands as they stand there, against a fresh server, and the answers but
 /// for what differs each time.
 #[test]

@@ -185,6 +185,7 @@ fn positional(params: &[Value]) -> Params {
 }
 
 fn row(row: mysql::Row) -> Result<Row, StoreError> {
+    // The driver's name for "give me the columns"; it panics only if one was taken before, and none was.
     row.unwrap()
         .into_iter()
         .map(|value| match value {
