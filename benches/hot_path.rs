@@ -7,12 +7,14 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use prometheus_client::registry::Registry;
 use tegata::accounts::{self, Services, Shared, identify::identify};
 use tegata::domain::clock::{Clock, SystemClock};
 use tegata::domain::email::Email;
 use tegata::domain::password::{Password, PasswordHash, PasswordRules};
 use tegata::domain::user::{User, UserId};
 use tegata::hashing::{self, Cost};
+use tegata::pool;
 use tegata::store::users::CreateUser;
 use tegata::store::{self, DatabaseUrl, Store};
 use tegata::tokens::{AUDIENCE, ISSUER, Keyring, SecretKey, Settings};
@@ -66,7 +68,7 @@ fn gather(criterion: &mut Criterion) {
         let url = DatabaseUrl::parse(&format!("sqlite://{}", dir.join("bench.db").display())).expect("a URL");
         let store = Store::new(store::Settings { url, threads: 2, queue: 1000 });
         store.migrate(SystemClock.now()).expect("a schema");
-        let db = store.start();
+        let db = store.start(&pool::Metrics::default(), &store::Metrics::default());
         for number in 0..64 {
             let email = Email::parse(&format!("{number}@example.com")).expect("an address");
             let create = CreateUser { email, password_hash: PasswordHash::new(String::new()), now: SystemClock.now() };
@@ -74,10 +76,14 @@ fn gather(criterion: &mut Criterion) {
             created.expect("a new user");
         }
         let cost = Cost::new(4, 8, 1).expect("a cost");
-        let hasher = hashing::Settings { cost, threads: 1, patience: Duration::from_secs(1) }.start();
+        let hasher =
+            hashing::Settings { cost, threads: 1, patience: Duration::from_secs(1) }.start(&pool::Metrics::default());
         let rules = PasswordRules { min_code_points: 8 };
         let settings = accounts::Settings { rules, deadline: Duration::from_secs(5) };
-        Services::start(Shared::new(settings, db, hasher, cost, keyring(), Arc::new(SystemClock)).expect("services"))
+        let metrics = accounts::Metrics::register(&mut Registry::default());
+        Services::start(
+            Shared::new(settings, db, hasher, cost, keyring(), Arc::new(SystemClock), metrics).expect("services"),
+        )
     });
     let mut group = criterion.benchmark_group("gather");
     for count in [1, 64] {

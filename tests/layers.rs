@@ -20,8 +20,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// actix's actors are at home in these files; everything else reaches them through `Pool` and `Services`.
-const MAY_USE_ACTORS: &[&str] =
-    &["pool.rs", "store/mod.rs", "store/users.rs", "hashing/mod.rs", "accounts/mod.rs", "accounts/authenticator.rs"];
+const MAY_USE_ACTORS: &[&str] = &[
+    "pool/mod.rs",
+    "store/mod.rs",
+    "store/users.rs",
+    "hashing/mod.rs",
+    "accounts/mod.rs",
+    "accounts/authenticator.rs",
+];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -3,9 +3,9 @@
 use mysql::prelude::Queryable;
 use tegata::domain::clock::UnixTime;
 use tegata::domain::user::UserId;
-use tegata::pool::Pool;
+use tegata::pool;
 use tegata::store::users::{FindUsers, Ping};
-use tegata::store::{DatabaseUrl, DbExecutor, Settings, Store, StoreError};
+use tegata::store::{self, DatabaseUrl, Settings, Store, StoreError};
 
 #[expect(clippy::disallowed_methods, reason = "how scripts/test.sh says where its MariaDB is")]
 fn setting(name: &str) -> String {
@@ -28,11 +28,11 @@ impl Database {
         format!("{}{}{query}", setting("TEST_MARIADB_URL"), self.name)
     }
 
-    fn start(&self, query: &str, threads: usize) -> Pool<DbExecutor> {
+    fn start(&self, query: &str, threads: usize) -> store::Database {
         let url = DatabaseUrl::parse(&self.url(query)).unwrap();
         let store = Store::new(Settings { url, threads, queue: 100 });
         let _ = store.migrate(UnixTime(0));
-        store.start()
+        store.start(&pool::Metrics::default(), &store::Metrics::default())
     }
 
     fn status(&mut self, name: &str) -> u64 {
@@ -97,7 +97,8 @@ async fn tls_to_the_database_is_checked() {
     let (_, address) = database.url("").split_once('@').map(|(user, rest)| (user.to_owned(), rest.to_owned())).unwrap();
     let ping = async |query: &str| {
         let url = DatabaseUrl::parse(&format!("mysql://guarded:x@{address}{query}")).unwrap();
-        Store::new(Settings { url, threads: 1, queue: 1 }).start().call(Ping).await.unwrap()
+        let store = Store::new(Settings { url, threads: 1, queue: 1 });
+        store.start(&pool::Metrics::default(), &store::Metrics::default()).call(Ping).await.unwrap()
     };
     assert_eq!(ping(&format!("?root_cert_path={}", setting("TEST_CA_PATH"))).await, Ok(()));
     for refused in ["", "?tls=true"] {

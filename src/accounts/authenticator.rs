@@ -1,7 +1,6 @@
 //! The actor that issues tokens and says whose a token is.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Addr, Context, Handler, Message};
@@ -10,13 +9,11 @@ use crate::accounts::Error;
 use crate::accounts::gather::Gather;
 use crate::domain::clock::UnixTime;
 use crate::domain::user::{User, UserId};
-use crate::pool::Pool;
-use crate::store::DbExecutor;
 use crate::tokens::{AccessToken, Keyring};
 
 /// Starts an authenticator on the current arbiter.
-pub(crate) fn start(keyring: Arc<Keyring>, db: Pool<DbExecutor>, deadline: Duration) -> Addr<Authenticator> {
-    Authenticator { keyring, gather: Gather::new(db, deadline) }.start()
+pub(crate) fn start(keyring: Arc<Keyring>, gather: Gather) -> Addr<Authenticator> {
+    Authenticator { keyring, gather }.start()
 }
 
 /// Issues and checks tokens.

@@ -8,12 +8,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::rt;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 
 use crate::accounts::Error;
 use crate::domain::user::{User, UserId};
-use crate::pool::Pool;
-use crate::store::DbExecutor;
+use crate::store::Database;
 use crate::store::users::{FindUsers, FoundUsers, MAX_IDS};
 
 /// Where an answer goes: the user, or why there is none.
@@ -24,7 +24,7 @@ pub(crate) type Reply = oneshot::Sender<Result<User, Error>>;
 pub struct Gather(Rc<RefCell<State>>);
 
 struct State {
-    db: Pool<DbExecutor>,
+    db: Database,
     /// Half of a request's deadline: the longest that a query may take, and that a look-up may wait for its query.
     /// One timer a batch then bounds every request in it, where a timer a request would cost more than the look-up.
     patience: Duration,
@@ -32,6 +32,8 @@ struct State {
     waiting: Vec<Waiting>,
     /// Whether [`Gather::ask`] is under way.
     is_asking: bool,
+    /// How many users each query asked for.
+    batches: Histogram,
 }
 
 struct Waiting {
@@ -42,8 +44,9 @@ struct Waiting {
 
 impl Gather {
     /// A request is answered within `deadline`, whatever the database does.
-    pub(crate) fn new(db: Pool<DbExecutor>, deadline: Duration) -> Self {
-        Self(Rc::new(RefCell::new(State { db, patience: deadline / 2, waiting: Vec::new(), is_asking: false })))
+    pub(crate) fn new(db: Database, deadline: Duration, batches: Histogram) -> Self {
+        let patience = deadline / 2;
+        Self(Rc::new(RefCell::new(State { db, patience, waiting: Vec::new(), is_asking: false, batches })))
     }
 
     /// Looks `id` up and tells `reply`.
@@ -59,14 +62,15 @@ impl Gather {
     /// Asks for what waits until nothing does: one query at a time, as more would only make the batches smaller
     /// (docs/adr/0006-gathered-lookups.md).
     async fn ask(self) {
-        let (db, patience) = {
+        let (db, patience, batches) = {
             let state = self.0.borrow();
-            (state.db.clone(), state.patience)
+            (state.db.clone(), state.patience, state.batches.clone())
         };
         loop {
             // One turn of the event loop: the requests that have arrived already come along. An idle loop turns at once.
             tokio::task::yield_now().await;
             let Some(batch) = self.next_batch() else { return };
+            batches.observe(batch.len() as f64);
             let ids = batch.keys().copied().collect();
             let found = match tokio::time::timeout(patience, db.call(FindUsers { ids })).await {
                 Ok(answer) => answer.map_err(Error::from).and_then(|found| found.map_err(Error::from)),

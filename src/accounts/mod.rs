@@ -14,14 +14,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::Addr;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 
 use crate::accounts::authenticator::Authenticator;
+use crate::accounts::gather::Gather;
 use crate::accounts::turns::Turns;
 use crate::domain::clock::Clock;
 use crate::domain::password::{PasswordHash, PasswordRules};
 use crate::hashing::{self, HashError, HashExecutor};
 use crate::pool::{Pool, PoolError, Slot};
-use crate::store::{DbExecutor, StoreError};
+use crate::store::users::MAX_IDS;
+use crate::store::{Database, StoreError};
 use crate::tokens::Keyring;
 
 /// What the use cases need to know.
@@ -37,7 +41,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Shared {
     /// The database workers.
-    pub db: Pool<DbExecutor>,
+    pub db: Database,
     /// The hash workers.
     pub hasher: Pool<HashExecutor>,
     /// The signing key.
@@ -51,6 +55,23 @@ pub struct Shared {
     /// Set when the server begins to stop.
     pub is_stopping: Arc<AtomicBool>,
     turns: Arc<Turns>,
+    metrics: Metrics,
+}
+
+/// What the use cases are measured by.
+#[derive(Clone)]
+pub struct Metrics {
+    batches: Histogram,
+}
+
+impl Metrics {
+    /// Makes them part of what `registry` tells.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let batches = Histogram::new((0..=MAX_IDS.ilog2()).map(|power| f64::from(1_u32 << power)));
+        registry.register("lookup_batch_users", "Users that one gathered look-up asked for", batches.clone());
+        Self { batches }
+    }
 }
 
 impl Shared {
@@ -59,11 +80,12 @@ impl Shared {
     /// Errors: [`HashError`] if the system gives no randomness.
     pub fn new(
         settings: Settings,
-        db: Pool<DbExecutor>,
+        db: Database,
         hasher: Pool<HashExecutor>,
         cost: hashing::Cost,
         keyring: Keyring,
         clock: Arc<dyn Clock>,
+        metrics: Metrics,
     ) -> Result<Self, HashError> {
         Ok(Self {
             db,
@@ -74,6 +96,7 @@ impl Shared {
             settings,
             is_stopping: Arc::default(),
             turns: Arc::default(),
+            metrics,
         })
     }
 }
@@ -108,8 +131,8 @@ impl Services {
     /// Starts this thread's authenticator. Needs a running actix arbiter.
     #[must_use]
     pub fn start(shared: Shared) -> Self {
-        let authenticator =
-            authenticator::start(Arc::clone(&shared.keyring), shared.db.clone(), shared.settings.deadline);
+        let gather = Gather::new(shared.db.clone(), shared.settings.deadline, shared.metrics.batches.clone());
+        let authenticator = authenticator::start(Arc::clone(&shared.keyring), gather);
         Self { shared, authenticator }
     }
 
@@ -170,7 +193,7 @@ impl From<PoolError> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::SchemaMissing(_) | StoreError::Retry(_) => {
+            StoreError::Unavailable(_) | StoreError::Lost(_) | StoreError::SchemaMissing(_) | StoreError::Retry(_) => {
                 Self::Unavailable(error.to_string())
             }
             StoreError::Duplicate | StoreError::Corrupt(_) | StoreError::Bug(_) => Self::Internal(error.to_string()),

@@ -12,17 +12,19 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt;
+use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::accounts::Shared;
+use crate::accounts::{self, Shared};
 use crate::app::key_file::KeyFileError;
 use crate::app::memory::TooLittleMemory;
 use crate::config::{Config, KeySource};
 use crate::domain::clock::Clock;
 use crate::hashing::HashError;
 use crate::http;
-use crate::store::{DatabaseUrl, Store, StoreError};
+use crate::pool;
+use crate::store::{self, DatabaseUrl, Store, StoreError};
 use crate::tokens::{self, Keyring, Rejected};
 
 /// Why the server did not start.
@@ -94,8 +96,12 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let keyring = Keyring::new(&tokens::Settings { secret, lifetime_secs: config.token_lifetime_secs })?;
     let store = Arc::new(Store::new(config.store));
     let migration = schema::migrate_in_background(Arc::clone(&store), Arc::clone(&clock)).await?;
-    let shared =
-        Shared::new(config.accounts, store.start(), config.hashing.start(), config.hashing.cost, keyring, clock)?;
+    let mut registry = Registry::with_prefix("tegata");
+    let pools = pool::Metrics::register(&mut registry);
+    let db = store.start(&pools, &store::Metrics::register(&mut registry));
+    let hasher = config.hashing.start(&pools);
+    let metrics = accounts::Metrics::register(&mut registry);
+    let shared = Shared::new(config.accounts, db, hasher, config.hashing.cost, keyring, clock, metrics)?;
     let (server, handle, address) =
         http::serve(config.http, shared.clone()).map_err(|error| StartError::Bind(config.http.bind, error))?;
     let server = rt::spawn(server);

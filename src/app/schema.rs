@@ -37,7 +37,7 @@ pub(crate) async fn migrate_in_background(store: Arc<Store>, clock: Arc<dyn Cloc
     });
     match tokio::time::timeout(PATIENCE, first_attempt).await {
         // A server may come back; a file that cannot be opened, or a statement that is refused, will not mend itself.
-        Ok(Ok(Err(error))) if is_embedded || !matches!(error, StoreError::Unavailable(_)) => Err(error),
+        Ok(Ok(Err(error))) if is_embedded || !error.is_passing() => Err(error),
         Ok(Ok(Err(error))) => {
             store::report_away(&error);
             Ok(Migration { _stop: stop })

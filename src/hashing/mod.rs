@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, Handler, Message, SyncContext};
 
 use crate::domain::password::{Password, PasswordHash};
-use crate::pool::{Admitted, Panicked, Pool, Presence, guarded};
+use crate::pool::{self, Admitted, Panicked, Pool, Presence};
 
 pub use crate::hashing::scrypt::{Cost, CostError, HashError, Verdict, decoy};
 pub use crate::hashing::strength::TooCommon;
@@ -35,9 +35,10 @@ pub struct Settings {
 impl Settings {
     /// Starts the workers. Needs a running actix system.
     #[must_use]
-    pub fn start(self) -> Pool<HashExecutor> {
+    pub fn start(self, metrics: &pool::Metrics) -> Pool<HashExecutor> {
         let cost = self.cost;
-        Pool::start("hash", self.threads, self.queue(), move |presence| HashExecutor { cost, _presence: presence })
+        let worker = move |presence| HashExecutor { cost, _presence: presence };
+        Pool::start("hash", self.threads, self.queue(), metrics, worker)
     }
 
     /// As many messages as all threads finish within the patience: one more would wait in vain.
@@ -77,7 +78,7 @@ where
     type Result = Result<J::Result, Panicked>;
 
     fn handle(&mut self, job: Admitted<J>, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| job.message().run(self.cost))
+        job.run(|job, _| job.run(self.cost))
     }
 }
 

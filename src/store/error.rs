@@ -10,6 +10,9 @@ pub enum StoreError {
     /// The database cannot serve now: away, read-only, full, shutting down.
     #[error("database unavailable: {0}")]
     Unavailable(String),
+    /// The connection broke while it was used; the database itself may be well.
+    #[error("connection lost: {0}")]
+    Lost(String),
     /// The tables are not there (yet).
     #[error("the schema is missing: {0}")]
     SchemaMissing(String),
@@ -22,4 +25,15 @@ pub enum StoreError {
     /// Everything else is a mistake of ours.
     #[error("unexpected database error: {0}")]
     Bug(String),
+}
+
+impl StoreError {
+    /// Whether it may pass without anybody doing anything here.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Lost(_) | Self::Retry(_) => true,
+            Self::Duplicate | Self::SchemaMissing(_) | Self::Corrupt(_) | Self::Bug(_) => false,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
@@ -11,8 +12,8 @@ use r2d2_mysql::MySqlConnectionManager;
 
 use crate::store::error::StoreError;
 use crate::store::migrate::{Migration, migration};
-use crate::store::session::{Changed, Row, Session, Value};
-use crate::store::{CONNECT_TIMEOUT, IO_TIMEOUT, LOCK_TIMEOUT};
+use crate::store::session::{Changed, Condition, Row, Session, Value};
+use crate::store::{CONNECT_TIMEOUT, IO_TIMEOUT};
 
 pub(crate) const MIGRATIONS: &[Migration] =
     &[migration!("mysql", 0, "0000_schema_migrations"), migration!("mysql", 1, "0001_users")];
@@ -22,41 +23,48 @@ const STATEMENT_CACHE: usize = 128;
 /// A schema change may take longer than a request may.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(120);
 
+/// Longest wait for another transaction's lock (O-03): shorter than [`IO_TIMEOUT`], so that the server says what it
+/// waits for before we stop listening.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// A schema change may have to wait for the queries under way.
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Connections for r2d2. Wraps `r2d2_mysql`'s manager, whose own checks would ping on every return.
 pub(crate) struct Manager(MySqlConnectionManager);
 
 impl Manager {
     pub(crate) fn new(options: &Opts) -> Self {
-        Self(MySqlConnectionManager::new(bounded(options, IO_TIMEOUT)))
+        Self(MySqlConnectionManager::new(bounded(options, IO_TIMEOUT, LOCK_TIMEOUT)))
     }
 }
 
 impl ManageConnection for Manager {
     type Connection = MysqlSession;
-    type Error = mysql::Error;
+    type Error = StoreError;
 
-    fn connect(&self) -> Result<MysqlSession, mysql::Error> {
-        self.0.connect().map(MysqlSession::new)
+    fn connect(&self) -> Result<MysqlSession, StoreError> {
+        self.0.connect().map(MysqlSession::new).map_err(|error| classify(&error))
     }
 
-    fn is_valid(&self, session: &mut MysqlSession) -> Result<(), mysql::Error> {
-        self.0.is_valid(&mut session.conn)
+    fn is_valid(&self, _: &mut MysqlSession) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn has_broken(&self, session: &mut MysqlSession) -> bool {
-        session.is_broken
+        session.condition != Condition::Sound
     }
 }
 
 pub(crate) fn connect_for_migration(options: &Opts) -> Result<Box<dyn Session>, StoreError> {
-    let conn = Conn::new(bounded(options, MIGRATION_PATIENCE)).map_err(|error| classify(&error))?;
+    let conn =
+        Conn::new(bounded(options, MIGRATION_PATIENCE, MIGRATION_LOCK_TIMEOUT)).map_err(|error| classify(&error))?;
     Ok(Box::new(MysqlSession::new(conn)))
 }
 
 /// Sets every timeout, all of which the driver leaves unlimited: a stopped server acknowledges packets in the
 /// kernel for ever, and only these end the wait.
-fn bounded(options: &Opts, io_timeout: Duration) -> OptsBuilder {
-    let lock_seconds = LOCK_TIMEOUT.as_secs();
+fn bounded(options: &Opts, io_timeout: Duration, lock_timeout: Duration) -> OptsBuilder {
+    let lock_seconds = lock_timeout.as_secs();
     OptsBuilder::from_opts(options.clone())
         .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
         .read_timeout(Some(io_timeout))
@@ -77,12 +85,13 @@ fn bounded(options: &Opts, io_timeout: Duration) -> OptsBuilder {
 pub(crate) struct MysqlSession {
     conn: Conn,
     statements: HashMap<&'static str, Statement>,
-    is_broken: bool,
+    condition: Condition,
+    is_in_transaction: bool,
 }
 
 impl MysqlSession {
     fn new(conn: Conn) -> Self {
-        Self { conn, statements: HashMap::new(), is_broken: false }
+        Self { conn, statements: HashMap::new(), condition: Condition::Sound, is_in_transaction: false }
     }
 
     fn statement(&mut self, sql: &'static str) -> Result<Statement, mysql::Error> {
@@ -92,13 +101,29 @@ impl MysqlSession {
         }
     }
 
-    /// Classifies an outcome and remembers whether the connection can still be trusted: after a time-out the next
-    /// answer on it could be the previous question's.
+    /// Classifies an outcome and remembers whether the connection can be used again.
     fn checked<T>(&mut self, outcome: Result<T, mysql::Error>) -> Result<T, StoreError> {
         outcome.map_err(|error| {
-            self.is_broken |= !matches!(error, mysql::Error::MySqlError(_));
+            let condition = self.condition_after(&error);
+            if condition != Condition::Sound {
+                self.condition = condition;
+            }
             classify(&error)
         })
+    }
+
+    fn condition_after(&self, error: &mysql::Error) -> Condition {
+        match error {
+            mysql::Error::MySqlError(server) => match meaning(server.code) {
+                Meaning::Lost => Condition::Lost,
+                Meaning::Moved => Condition::Spent,
+                _ => Condition::Sound,
+            },
+            // A write may wait for a disk or for a cluster; a read that waits means that the server does not answer.
+            error if is_timeout(error) && self.is_in_transaction => Condition::Spent,
+            error if is_timeout(error) => Condition::Stalled,
+            _ => Condition::Lost,
+        }
     }
 
     /// Runs one fixed statement without parameters. Never two in one text: the driver drops the second one's error.
@@ -128,15 +153,24 @@ impl Session for MysqlSession {
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
+        self.is_in_transaction = true;
         self.run("START TRANSACTION")
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.run("COMMIT")
+        self.run("COMMIT")?;
+        self.is_in_transaction = false;
+        Ok(())
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {
-        self.run("ROLLBACK")
+        self.run("ROLLBACK")?;
+        self.is_in_transaction = false;
+        Ok(())
+    }
+
+    fn condition(&self) -> Condition {
+        self.condition
     }
 
     fn ping(&mut self) -> Result<(), StoreError> {
@@ -152,8 +186,8 @@ impl Session for MysqlSession {
         self.run(statement)
     }
 
-    /// Waits for a lock named after the database (64 characters are the most that a lock's name may have). On a Galera or Group Replication cluster it holds on one node
-    /// only, which is why each schema file can run again.
+    /// Waits for a lock named after the database (64 characters are the most that a lock's name may have). On a Galera
+    /// or Group Replication cluster it holds on one node only, which is why each schema file can run again.
     fn lock_schema(&mut self) -> Result<(), StoreError> {
         let rows = self.query("SELECT GET_LOCK(LEFT(CONCAT('tegata.schema.', DATABASE()), 64), 100)", &[])?;
         match rows.first().and_then(|row| row.int(0).ok()) {
@@ -201,60 +235,127 @@ fn row(row: mysql::Row) -> Result<Row, StoreError> {
         .map(Row)
 }
 
-/// The map from the server's error codes to what they mean for us (O-05).
+/// What a server's error means for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// A unique key is taken.
+    Duplicate,
+    /// The transaction lost a race and was undone.
+    Race,
+    /// The tables are not there.
+    NoSchema,
+    /// It cannot serve this now.
+    Refused,
+    /// It cannot serve this now, and another server may be the one to ask: worth a new connection.
+    Moved,
+    /// It closes the connection, or has closed it.
+    Lost,
+    /// Everything that is not in the table: a mistake of ours.
+    Bug,
+}
+
+/// THE map from the server's error codes to what they mean for us (O-05): code, name, meaning.
+const SERVER_ERRORS: &[(u16, &str, Meaning)] = &[
+    (1062, "ER_DUP_ENTRY", Meaning::Duplicate),
+    // Galera reports a conflict like this too, also at COMMIT.
+    (1213, "ER_LOCK_DEADLOCK", Meaning::Race),
+    (1205, "ER_LOCK_WAIT_TIMEOUT", Meaning::Race),
+    (1049, "ER_BAD_DB_ERROR", Meaning::NoSchema),
+    (1146, "ER_NO_SUCH_TABLE", Meaning::NoSchema),
+    // Too many connections, or too much use.
+    (1040, "ER_CON_COUNT_ERROR", Meaning::Refused),
+    (1203, "ER_TOO_MANY_USER_CONNECTIONS", Meaning::Refused),
+    (1226, "ER_USER_LIMIT_REACHED", Meaning::Refused),
+    // Full.
+    (1021, "ER_DISK_FULL", Meaning::Refused),
+    (1114, "ER_RECORD_FILE_FULL", Meaning::Refused),
+    // Access lost, or not given yet.
+    (1044, "ER_DBACCESS_DENIED_ERROR", Meaning::Refused),
+    (1045, "ER_ACCESS_DENIED_ERROR", Meaning::Refused),
+    (1142, "ER_TABLEACCESS_DENIED_ERROR", Meaning::Refused),
+    (1143, "ER_COLUMNACCESS_DENIED_ERROR", Meaning::Refused),
+    (1698, "ER_ACCESS_DENIED_NO_PASSWORD_ERROR", Meaning::Refused),
+    (3118, "ER_ACCOUNT_HAS_BEEN_LOCKED", Meaning::Refused),
+    (4151, "ER_ACCOUNT_HAS_BEEN_LOCKED", Meaning::Refused),
+    (1317, "ER_QUERY_INTERRUPTED", Meaning::Refused),
+    // Read-only: a replica, or a primary that is one no more.
+    (1290, "ER_OPTION_PREVENTS_STATEMENT", Meaning::Moved),
+    (1792, "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION", Meaning::Moved),
+    (1836, "ER_READ_ONLY_MODE", Meaning::Moved),
+    // Galera: this node is not part of the cluster.
+    (1047, "ER_UNKNOWN_COM_ERROR", Meaning::Moved),
+    (1053, "ER_SERVER_SHUTDOWN", Meaning::Lost),
+    (1927, "ER_CONNECTION_KILLED", Meaning::Lost),
+    (2006, "CR_SERVER_GONE_ERROR", Meaning::Lost),
+    (2013, "CR_SERVER_LOST", Meaning::Lost),
+    (4031, "ER_CLIENT_INTERACTION_TIMEOUT", Meaning::Lost),
+];
+
+fn meaning(code: u16) -> Meaning {
+    SERVER_ERRORS.iter().find(|row| row.0 == code).map_or(Meaning::Bug, |row| row.2)
+}
+
 fn classify(error: &mysql::Error) -> StoreError {
-    let mysql::Error::MySqlError(server) = error else {
-        // The socket, TLS, the protocol: the connection is lost or was never there.
-        return StoreError::Unavailable(error.to_string());
-    };
-    let text = || server.to_string();
-    match server.code {
-        // ER_DUP_ENTRY
-        1062 => StoreError::Duplicate,
-        // ER_LOCK_DEADLOCK (Galera also at COMMIT), ER_LOCK_WAIT_TIMEOUT
-        1213 | 1205 => StoreError::Retry(text()),
-        // ER_NO_SUCH_TABLE, ER_BAD_DB_ERROR
-        1146 | 1049 => StoreError::SchemaMissing(text()),
-        // Too many connections or too much use: ER_CON_COUNT, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED
-        1040 | 1203 | 1226
-        // Read-only: ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE
-        | 1290 | 1792 | 1836
-        // Going away: ER_SERVER_SHUTDOWN, Galera's ER_UNKNOWN_COM_ERROR, killed, ER_CLIENT_INTERACTION_TIMEOUT,
-        // CR_SERVER_GONE, CR_SERVER_LOST
-        | 1053 | 1047 | 1317 | 1927 | 4031 | 2006 | 2013
-        // Full: ER_DISK_FULL, ER_RECORD_FILE_FULL
-        | 1021 | 1114
-        // Access lost or not yet given: ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_TABLEACCESS_DENIED
-        | 1044 | 1045 | 1142 => StoreError::Unavailable(text()),
-        _ => StoreError::Bug(text()),
+    let text = error.to_string();
+    match error {
+        mysql::Error::MySqlError(server) => match meaning(server.code) {
+            Meaning::Duplicate => StoreError::Duplicate,
+            Meaning::Race => StoreError::Retry(text),
+            Meaning::NoSchema => StoreError::SchemaMissing(text),
+            Meaning::Refused | Meaning::Moved => StoreError::Unavailable(text),
+            Meaning::Lost => StoreError::Lost(text),
+            Meaning::Bug => StoreError::Bug(text),
+        },
+        error if is_timeout(error) => StoreError::Unavailable(text),
+        // The socket, TLS, the protocol.
+        _ => StoreError::Lost(text),
     }
+}
+
+fn is_timeout(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::IoError(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn server_error(code: u16) -> mysql::Error {
-        mysql::Error::MySqlError(mysql::MySqlError { state: "HY000".to_owned(), code, message: "text".to_owned() })
+    fn server_error(code: u16) -> StoreError {
+        let (state, message) = ("HY000".to_owned(), "text".to_owned());
+        classify(&mysql::Error::MySqlError(mysql::MySqlError { state, code, message }))
     }
 
-    /// O-05, row by row.
+    /// O-05, row by row, against the answers that the requirements name.
     #[test]
     fn each_server_error_has_one_meaning() {
-        assert_eq!(classify(&server_error(1062)), StoreError::Duplicate);
+        assert_eq!(server_error(1062), StoreError::Duplicate);
         for code in [1213, 1205] {
-            assert!(matches!(classify(&server_error(code)), StoreError::Retry(_)), "{code}");
+            assert!(matches!(server_error(code), StoreError::Retry(_)), "{code}");
         }
-        for code in [1040, 1203, 1226, 1290, 1792, 1836, 1047, 2006, 2013, 1053, 1021, 1114, 1044, 1045, 1142] {
-            assert!(matches!(classify(&server_error(code)), StoreError::Unavailable(_)), "{code}");
+        for code in [1040, 1203, 1226, 1290, 1792, 1836, 1047, 1021, 1114, 1044, 1045, 1142] {
+            assert!(matches!(server_error(code), StoreError::Unavailable(_)), "{code}");
+        }
+        for code in [2006, 2013, 1053, 1927, 4031] {
+            assert!(matches!(server_error(code), StoreError::Lost(_)), "{code}");
         }
         for code in [1146, 1049] {
-            assert!(matches!(classify(&server_error(code)), StoreError::SchemaMissing(_)), "{code}");
+            assert!(matches!(server_error(code), StoreError::SchemaMissing(_)), "{code}");
         }
         for code in [1064, 1054, 1406, 1366] {
-            assert!(matches!(classify(&server_error(code)), StoreError::Bug(_)), "{code}");
+            assert!(matches!(server_error(code), StoreError::Bug(_)), "{code}");
         }
-        let reset = mysql::Error::IoError(std::io::ErrorKind::ConnectionReset.into());
-        assert!(matches!(classify(&reset), StoreError::Unavailable(_)));
+        for (at, (code, name, _)) in SERVER_ERRORS.iter().enumerate() {
+            assert!(!SERVER_ERRORS[..at].iter().any(|row| row.0 == *code), "{name} is there twice");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_breaks_is_lost_and_one_that_is_silent_is_unavailable() {
+        let socket = |kind: ErrorKind| classify(&mysql::Error::IoError(kind.into()));
+        assert!(matches!(socket(ErrorKind::ConnectionReset), StoreError::Lost(_)));
+        assert!(matches!(socket(ErrorKind::UnexpectedEof), StoreError::Lost(_)));
+        for silent in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
+            assert!(matches!(socket(silent), StoreError::Unavailable(_)), "{silent}");
+        }
     }
 }

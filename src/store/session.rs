@@ -95,8 +95,21 @@ pub struct Changed {
     pub last_insert_id: i64,
 }
 
+/// Whether a connection can be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// As good as new.
+    Sound,
+    /// To be closed, for reasons of its own.
+    Spent,
+    /// It broke: others to the same server may be broken too.
+    Lost,
+    /// It waits for an answer that did not come in time, and that could be mistaken for the next one's.
+    Stalled,
+}
+
 /// One connection. Both engines take `?` for parameters; statements stay prepared for as long as the connection lives.
-pub trait Session {
+pub trait Session: Send + 'static {
     /// Runs one statement that changes rows.
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<Changed, StoreError>;
 
@@ -112,6 +125,9 @@ pub trait Session {
 
     /// Undoes the transaction.
     fn rollback(&mut self) -> Result<(), StoreError>;
+
+    /// Whether it can be used again.
+    fn condition(&self) -> Condition;
 
     /// Asks the server for a sign of life.
     fn ping(&mut self) -> Result<(), StoreError>;

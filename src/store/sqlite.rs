@@ -1,7 +1,8 @@
 //! SQLite, embedded: how to open the file, what its errors mean, and whatever else differs from MySQL.
 
+use std::fmt::Display;
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,10 +10,9 @@ use r2d2::ManageConnection;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi, params_from_iter};
 
-use crate::store::LOCK_TIMEOUT;
 use crate::store::error::StoreError;
 use crate::store::migrate::{Migration, migration};
-use crate::store::session::{Changed, Row, Session, Value};
+use crate::store::session::{Changed, Condition, Row, Session, Value};
 
 pub(crate) const MIGRATIONS: &[Migration] =
     &[migration!("sqlite", 0, "0000_schema_migrations"), migration!("sqlite", 1, "0001_users")];
@@ -21,6 +21,9 @@ pub(crate) const MIGRATIONS: &[Migration] =
 const STATEMENT_CACHE: usize = 128;
 /// How long one process waits while another one makes the same schema.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest wait for another process's write lock (O-03).
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connections for r2d2.
 pub(crate) struct Manager(PathBuf);
@@ -33,55 +36,98 @@ impl Manager {
 
 impl ManageConnection for Manager {
     type Connection = SqliteSession;
-    type Error = rusqlite::Error;
+    type Error = StoreError;
 
-    fn connect(&self) -> Result<SqliteSession, rusqlite::Error> {
+    fn connect(&self) -> Result<SqliteSession, StoreError> {
         open(&self.0, LOCK_TIMEOUT)
     }
 
-    fn is_valid(&self, _: &mut SqliteSession) -> Result<(), rusqlite::Error> {
-        Ok(())
+    /// An open file lives on when it is deleted or replaced, and what is written to it is gone (F-14): asks the file
+    /// system before each use.
+    fn is_valid(&self, session: &mut SqliteSession) -> Result<(), StoreError> {
+        if identity(&self.0)? == session.file {
+            return Ok(());
+        }
+        Err(StoreError::Lost(format!("{} is another file than the one that was opened", self.0.display())))
     }
 
-    fn has_broken(&self, _: &mut SqliteSession) -> bool {
-        false
+    fn has_broken(&self, session: &mut SqliteSession) -> bool {
+        session.condition != Condition::Sound
     }
+}
+
+/// Which file the path names: device and inode.
+fn identity(path: &Path) -> Result<(u64, u64), StoreError> {
+    let file = std::fs::metadata(path).map_err(|error| unavailable(path, &error))?;
+    Ok((file.dev(), file.ino()))
+}
+
+fn unavailable(path: &Path, reason: &dyn Display) -> StoreError {
+    StoreError::Unavailable(format!("{}: {reason}", path.display()))
 }
 
 /// Makes the file if need be, mode 0600, which its journals inherit. Workers do not: a database that vanished
-/// while the server runs must not come back empty.
+/// while the server runs must not come back empty. Nor at the next start: a mark beside the file says that there
+/// was one (F-14).
 pub(crate) fn connect_for_migration(path: &Path) -> Result<Box<dyn Session>, StoreError> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
-    let session = open(path, MIGRATION_PATIENCE).map_err(|error| classify(&error))?;
+    let mark = path.with_file_name(format!("{}-made", path.file_name().unwrap_or_default().to_string_lossy()));
+    let is_empty = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+    if is_empty && mark.exists() {
+        return Err(unavailable(
+            path,
+            &format_args!(
+                "is gone or empty, though there was a database. Put it back from a backup; or, to begin with an empty one, remove {}",
+                mark.display()
+            ),
+        ));
+    }
+    let make = |path: &Path| OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    make(path).map_err(|error| unavailable(path, &error))?;
+    let session = open(path, MIGRATION_PATIENCE)?;
+    make(&mark).map_err(|error| unavailable(&mark, &error))?;
     Ok(Box::new(session))
 }
 
-fn open(path: &Path, patience: Duration) -> Result<SqliteSession, rusqlite::Error> {
+fn open(path: &Path, patience: Duration) -> Result<SqliteSession, StoreError> {
+    // Before it is opened: if it is replaced in between, the first use finds out.
+    let file = identity(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
-    conn.busy_timeout(patience)?;
-    // WAL: readers and the writer do not wait for each other. FULL: a commit is on disk before a 201 is sent (O-11).
-    conn.pragma_update(None, "journal_mode", "wal")?;
-    conn.pragma_update(None, "synchronous", "full")?;
-    conn.pragma_update(None, "foreign_keys", true)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-    Ok(SqliteSession { conn })
+    let open = || {
+        let conn = Connection::open_with_flags(path, flags)?;
+        conn.busy_timeout(patience)?;
+        // WAL: readers and the writer do not wait for each other. FULL: a commit is on disk before a 201 is sent (O-11).
+        conn.pragma_update(None, "journal_mode", "wal")?;
+        conn.pragma_update(None, "synchronous", "full")?;
+        conn.pragma_update(None, "foreign_keys", true)?;
+        conn.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        Ok(conn)
+    };
+    let conn = open().map_err(|error| classify(&error))?;
+    Ok(SqliteSession { conn, file, condition: Condition::Sound })
 }
 
 /// A connection with its prepared statements.
 pub(crate) struct SqliteSession {
     conn: Connection,
+    file: (u64, u64),
+    condition: Condition,
 }
 
 impl SqliteSession {
-    fn run(&self, sql: &str) -> Result<(), StoreError> {
-        self.conn.execute_batch(sql).map_err(|error| classify(&error))
+    fn run(&mut self, sql: &str) -> Result<(), StoreError> {
+        let outcome = self.conn.execute_batch(sql);
+        self.checked(outcome)
+    }
+
+    /// Classifies an outcome. After trouble with the file it is opened anew: whoever repairs it may replace it.
+    fn checked<T>(&mut self, outcome: rusqlite::Result<T>) -> Result<T, StoreError> {
+        outcome.map_err(|error| {
+            let error = classify(&error);
+            if matches!(error, StoreError::Unavailable(_)) {
+                self.condition = Condition::Spent;
+            }
+            error
+        })
     }
 }
 
@@ -91,7 +137,8 @@ impl Session for SqliteSession {
             let rows = self.conn.prepare_cached(sql)?.execute(params_from_iter(params))?;
             Ok(Changed { rows: rows as u64, last_insert_id: self.conn.last_insert_rowid() })
         };
-        run().map_err(|error| classify(&error))
+        let outcome = run();
+        self.checked(outcome)
     }
 
     fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
@@ -105,7 +152,8 @@ impl Session for SqliteSession {
             }
             Ok(found)
         };
-        let found = run().map_err(|error| classify(&error))?;
+        let outcome = run();
+        let found = self.checked(outcome)?;
         found.into_iter().map(|columns| columns.into_iter().collect::<Result<_, _>>().map(Row)).collect()
     }
 
@@ -119,6 +167,10 @@ impl Session for SqliteSession {
 
     fn rollback(&mut self) -> Result<(), StoreError> {
         self.run("ROLLBACK")
+    }
+
+    fn condition(&self) -> Condition {
+        self.condition
     }
 
     fn ping(&mut self) -> Result<(), StoreError> {

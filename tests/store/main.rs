@@ -8,8 +8,7 @@ mod users;
 
 use database::TestDatabase;
 use tegata::domain::clock::UnixTime;
-use tegata::pool::Pool;
-use tegata::store::{DatabaseUrl, DbExecutor, Settings, Store};
+use tegata::store::{Database, DatabaseUrl, Settings, Store};
 
 pub const NOW: UnixTime = UnixTime(1_790_000_000);
 
@@ -18,10 +17,10 @@ pub fn store(database: &TestDatabase) -> Store {
 }
 
 /// An empty database with its schema, and workers on it. The database goes last.
-pub fn workers() -> (Pool<DbExecutor>, TestDatabase) {
+pub fn workers() -> (Database, TestDatabase) {
     let database = TestDatabase::create();
     let store = store(&database);
     store.migrate(NOW).unwrap();
     // The file must exist before the workers look for it; they never make one.
-    (store.start(), database)
+    (store.start(&tegata::pool::Metrics::default(), &tegata::store::Metrics::default()), database)
 }

@@ -4,9 +4,8 @@ use futures_util::future::join_all;
 use tegata::domain::email::Email;
 use tegata::domain::password::PasswordHash;
 use tegata::domain::user::{User, UserId};
-use tegata::pool::Pool;
 use tegata::store::users::{CreateUser, EmailTaken, FindByEmail, FindUsers, MAX_IDS, Ping, SetPasswordHash};
-use tegata::store::{DbExecutor, StoreError};
+use tegata::store::{Database, StoreError};
 
 use crate::{NOW, workers};
 
@@ -18,12 +17,12 @@ fn hash(text: &str) -> PasswordHash {
     PasswordHash::new(text.to_owned())
 }
 
-async fn create(pool: &Pool<DbExecutor>, address: &str) -> Result<User, EmailTaken> {
+async fn create(pool: &Database, address: &str) -> Result<User, EmailTaken> {
     let message = CreateUser { email: email(address), password_hash: hash("$scrypt$"), now: NOW };
     pool.call(message).await.unwrap().unwrap()
 }
 
-async fn find(pool: &Pool<DbExecutor>, ids: &[UserId]) -> Vec<User> {
+async fn find(pool: &Database, ids: &[UserId]) -> Vec<User> {
     let found = pool.call(FindUsers { ids: ids.to_vec() }).await.unwrap().unwrap();
     let mut users: Vec<_> = found.into_iter().map(|(_, user)| user.unwrap()).collect();
     users.sort_by_key(|user| user.id);

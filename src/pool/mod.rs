@@ -2,15 +2,21 @@
 //!
 //! actix bounds neither the mailbox nor the queue of a `SyncArbiter`, and a handler that panics ends its thread
 //! for good. So the bound and the guard are ours: a [`Slot`] is taken before a message is sent and travels inside
-//! it, and [`guarded`] turns a panic into an answer.
+//! it, and [`Admitted::run`] turns a panic into an answer.
+
+mod metrics;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Handler, Message, SyncArbiter, SyncContext};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::pool::metrics::Gauges;
+
+pub use crate::pool::metrics::Metrics;
 
 /// Why an executor gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +42,7 @@ pub struct Pool<A: Actor<Context = SyncContext<A>>> {
     size: usize,
     threads: usize,
     alive: Arc<AtomicUsize>,
+    gauges: Arc<Gauges>,
 }
 
 impl<A: Actor<Context = SyncContext<A>>> Clone for Pool<A> {
@@ -46,6 +53,7 @@ impl<A: Actor<Context = SyncContext<A>>> Clone for Pool<A> {
             size: self.size,
             threads: self.threads,
             alive: Arc::clone(&self.alive),
+            gauges: Arc::clone(&self.gauges),
         }
     }
 }
@@ -62,7 +70,19 @@ impl Drop for Presence {
 /// A place in the pool, taken before the work is known: whoever holds one will be served.
 pub struct Slot<A: Actor<Context = SyncContext<A>>> {
     addr: Addr<A>,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
+}
+
+/// A permit that is counted for as long as it is held.
+struct Permit {
+    _permit: OwnedSemaphorePermit,
+    gauges: Arc<Gauges>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gauges.in_use.dec();
+    }
 }
 
 /// A message that holds its slot. Only [`Slot::call`] builds one, and executors handle nothing else, so going
@@ -70,15 +90,30 @@ pub struct Slot<A: Actor<Context = SyncContext<A>>> {
 /// the caller loses patience.
 pub struct Admitted<M> {
     message: M,
-    _permit: OwnedSemaphorePermit,
+    permit: Permit,
+    sent: Instant,
 }
 
 impl<M> Admitted<M> {
-    /// The work to do.
-    pub(crate) fn message(&self) -> &M {
-        &self.message
+    /// Does the work on a worker's thread. A panic ends the work and not the thread; whatever the work has left half
+    /// done is dropped with it.
+    pub(crate) fn run<T>(self, work: impl FnOnce(&M, Waited) -> T) -> Result<T, Panicked> {
+        let Gauges { waits, runs, panics, .. } = &*self.permit.gauges;
+        let waited = Waited(self.sent.elapsed());
+        waits.observe(waited.0.as_secs_f64());
+        let began = Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(&self.message, waited)));
+        runs.observe(began.elapsed().as_secs_f64());
+        outcome.map_err(|_| {
+            panics.inc();
+            Panicked
+        })
     }
 }
+
+/// How long a message was in the queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waited(pub(crate) Duration);
 
 impl<M: Message> Message for Admitted<M>
 where
@@ -91,18 +126,10 @@ where
 #[derive(Debug)]
 pub struct Panicked;
 
-/// Runs `work`; a panic ends the work and not the thread. The caller drops whatever `work` may have left half done.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
-        tracing::error!("a worker panicked and goes on; standard error tells where");
-        Panicked
-    })
-}
-
 impl<A: Actor<Context = SyncContext<A>>> Pool<A> {
     /// Starts `threads` workers named `name`, with room for `queue` messages that wait. Needs a running actix
     /// system. `worker` runs once on each thread and keeps the [`Presence`] inside the actor.
-    pub fn start<F>(name: &'static str, threads: usize, queue: usize, worker: F) -> Self
+    pub fn start<F>(name: &'static str, threads: usize, queue: usize, metrics: &Metrics, worker: F) -> Self
     where
         F: Fn(Presence) -> A + Send + Sync + 'static,
     {
@@ -117,7 +144,8 @@ impl<A: Actor<Context = SyncContext<A>>> Pool<A> {
             },
         );
         let size = threads + queue;
-        Self { addr, slots: Arc::new(Semaphore::new(size)), size, threads, alive }
+        let gauges = Arc::new(metrics.of_pool(name, size));
+        Self { addr, slots: Arc::new(Semaphore::new(size)), size, threads, alive, gauges }
     }
 
     /// Takes a slot if one is free.
@@ -127,8 +155,12 @@ impl<A: Actor<Context = SyncContext<A>>> Pool<A> {
         if self.slots.is_closed() {
             return Err(PoolError::Stopping);
         }
-        let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| PoolError::Busy)?;
-        Ok(Slot { addr: self.addr.clone(), permit })
+        let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
+            self.gauges.refused.inc();
+            PoolError::Busy
+        })?;
+        self.gauges.in_use.inc();
+        Ok(Slot { addr: self.addr.clone(), permit: Permit { _permit: permit, gauges: Arc::clone(&self.gauges) } })
     }
 
     /// Takes a slot and sends `message`. Dropping the future drops the message if no worker has begun with it.
@@ -174,7 +206,7 @@ impl<A: Actor<Context = SyncContext<A>>> Slot<A> {
         M: Message + Send + 'static,
         M::Result: Send + 'static,
     {
-        match self.addr.send(Admitted { message, _permit: self.permit }).await {
+        match self.addr.send(Admitted { message, permit: self.permit, sent: Instant::now() }).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Panicked)) => Err(PoolError::Panicked),
             Err(_) => Err(PoolError::Gone),
@@ -204,8 +236,8 @@ mod tests {
     impl Handler<Admitted<Job>> for Worker {
         type Result = Result<&'static str, Panicked>;
         fn handle(&mut self, job: Admitted<Job>, _: &mut SyncContext<Self>) -> Self::Result {
-            guarded(|| {
-                let well = job.message().0.lock().unwrap().recv().unwrap();
+            job.run(|job, _| {
+                let well = job.0.lock().unwrap().recv().unwrap();
                 assert!(well, "told to panic");
                 "done"
             })
@@ -220,7 +252,7 @@ mod tests {
     /// F-28, T-2: N panics and one more leave N workers.
     #[actix_web::test]
     async fn panics_cost_an_answer_and_never_a_worker() {
-        let pool = Pool::start("test", 2, 2, Worker);
+        let pool = Pool::start("test", 2, 2, &Metrics::default(), Worker);
         for _ in 0..5 {
             let (tell, message) = job();
             tell.send(false).unwrap();
@@ -234,7 +266,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_full_pool_says_busy_at_once_and_a_slot_is_free_when_its_work_ends() {
-        let pool = Pool::start("test", 1, 1, Worker);
+        let pool = Pool::start("test", 1, 1, &Metrics::default(), Worker);
         let (tell_first, first) = job();
         let (tell_second, second) = job();
         let first = actix_web::rt::spawn({
@@ -258,7 +290,7 @@ mod tests {
     /// F-22: the caller is gone before the work begins, so the work is skipped and its slot comes back.
     #[actix_web::test]
     async fn queued_work_of_a_caller_who_left_is_skipped() {
-        let pool = Pool::start("test", 1, 1, Worker);
+        let pool = Pool::start("test", 1, 1, &Metrics::default(), Worker);
         let (tell, running) = job();
         let running = actix_web::rt::spawn({
             let pool = pool.clone();
@@ -282,7 +314,7 @@ mod tests {
 
     #[actix_web::test]
     async fn drain_counts_what_it_had_to_abandon() {
-        let pool = Pool::start("test", 1, 1, Worker);
+        let pool = Pool::start("test", 1, 1, &Metrics::default(), Worker);
         let (tell, message) = job();
         let running = actix_web::rt::spawn({
             let pool = pool.clone();
