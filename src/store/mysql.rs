@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::io::ErrorKind;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
@@ -312,8 +313,14 @@ fn classify(error: &mysql::Error) -> StoreError {
     }
 }
 
+/// Whether the socket's time-out is behind it; the driver tells of it as an error of the socket or of the packet.
 fn is_timeout(error: &mysql::Error) -> bool {
-    matches!(error, mysql::Error::IoError(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    let socket = match error {
+        mysql::Error::IoError(error) => Some(error),
+        mysql::Error::CodecError(error) => error.source().and_then(|error| error.downcast_ref::<io::Error>()),
+        _ => None,
+    };
+    socket.is_some_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
 
 #[cfg(test)]
@@ -356,6 +363,8 @@ mod tests {
         assert!(matches!(socket(ErrorKind::UnexpectedEof), StoreError::Lost(_)));
         for silent in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
             assert!(matches!(socket(silent), StoreError::Unavailable(_)), "{silent}");
+            let packet = classify(&mysql::Error::CodecError(io::Error::from(silent).into()));
+            assert!(matches!(packet, StoreError::Unavailable(_)), "{silent}");
         }
     }
 }
