@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
-use crate::app;
-use crate::config::{self, Config, LogSettings, Problems};
+use crate::app::{self, End, log};
+use crate::config::{self, Config, Problems};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::store::Store;
 
@@ -64,7 +63,7 @@ pub fn run(
             return ExitCode::from(2);
         }
     };
-    init_log(&config.log);
+    let _log = log::start(&config.log);
     match command {
         Command::Serve => serve(config),
         Command::Migrate => migrate(config),
@@ -74,8 +73,10 @@ pub fn run(
 
 fn serve(config: Config) -> ExitCode {
     match actix_web::rt::System::new().block_on(app::serve(config, Arc::new(SystemClock))) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(End::Clean) => ExitCode::SUCCESS,
+        Ok(End::Abandoning) => ExitCode::FAILURE,
+        // As a shell tells of a process that a signal has ended.
+        Ok(End::AtOnce(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
         Err(error) => fail(&error.to_string()),
     }
 }
@@ -123,17 +124,6 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, bind.port())
-}
-
-/// The log goes to standard error: standard output is for the one announcement.
-fn init_log(settings: &LogSettings) {
-    let filter = EnvFilter::new(&settings.filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if settings.is_json {
-        log.json().flatten_event(true).init();
-    } else {
-        log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init();
-    }
 }
 
 fn fail(reason: &str) -> ExitCode {

@@ -1,7 +1,9 @@
 //! Wires everything, starts it in order and stops it in order.
 
 mod key_file;
+pub mod log;
 mod memory;
+mod process;
 mod schema;
 
 use std::io::{self, Write};
@@ -22,7 +24,7 @@ use crate::app::memory::TooLittleMemory;
 use crate::config::{Config, KeySource};
 use crate::domain::clock::Clock;
 use crate::hashing::HashError;
-use crate::http;
+use crate::http::{self, Listening};
 use crate::pool;
 use crate::store::{self, DatabaseUrl, Store, StoreError};
 use crate::tokens::{self, Keyring, Rejected};
@@ -62,12 +64,19 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where the key came from, for people.
     pub key_origin: String,
+    /// Where it tells its metrics, if it does.
+    pub metrics_address: Option<SocketAddr>,
     shared: Shared,
     server: JoinHandle<io::Result<()>>,
     handle: ServerHandle,
+    metrics: Option<ServerHandle>,
     patience: Duration,
     _migration: schema::Migration,
 }
+
+/// How long clients that go from request to request are told that their connection ends, before it does: a request on
+/// its way when a connection is closed would be lost.
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Messages that were queued or running when patience ran out; whether they took effect is unknown.
 #[derive(Debug)]
@@ -96,28 +105,48 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let keyring = Keyring::new(&tokens::Settings { secret, lifetime_secs: config.token_lifetime_secs })?;
     let store = Arc::new(Store::new(config.store));
     let migration = schema::migrate_in_background(Arc::clone(&store), Arc::clone(&clock)).await?;
-    let mut registry = Registry::with_prefix("tegata");
-    let pools = pool::Metrics::register(&mut registry);
-    let db = store.start(&pools, &store::Metrics::register(&mut registry));
+    let mut registry = Registry::default();
+    process::register(&mut registry);
+    let ours = registry.sub_registry_with_prefix("tegata");
+    let pools = pool::Metrics::register(ours);
+    let db = store.start(&pools, &store::Metrics::register(ours));
     let hasher = config.hashing.start(&pools);
-    let metrics = accounts::Metrics::register(&mut registry);
+    let metrics = accounts::Metrics::register(ours);
     let shared = Shared::new(config.accounts, db, hasher, config.hashing.cost, keyring, clock, metrics)?;
-    let (server, handle, address) =
-        http::serve(config.http, shared.clone()).map_err(|error| StartError::Bind(config.http.bind, error))?;
+    let http_metrics = http::metrics::Metrics::register(ours);
+    let limits = process::within_file_limit(config.http.limits);
+    let settings = http::Settings { limits, ..config.http };
+    let Listening { server, handle, address } = http::serve(settings, shared.clone(), http_metrics)
+        .map_err(|error| StartError::Bind(config.http.bind, error))?;
     let server = rt::spawn(server);
+    let (metrics, metrics_address) = match config.metrics_address {
+        None => (None, None),
+        Some(bind) => {
+            let (server, handle, address) =
+                http::metrics::serve(bind, registry).map_err(|error| StartError::Bind(bind, error))?;
+            rt::spawn(server);
+            (Some(handle), Some(address))
+        }
+    };
     let patience = config.accounts.deadline;
-    Ok(Running { address, key_origin, shared, server, handle, patience, _migration: migration })
+    let _migration = migration;
+    Ok(Running { address, key_origin, metrics_address, shared, server, handle, metrics, patience, _migration })
 }
 
 impl Running {
-    /// Stops in order: not ready, no new connections, the requests under way, what the pools still hold.
+    /// Stops in order: not ready and each answer the last of its connection, no new connections, the requests under
+    /// way, what the pools still hold.
     pub async fn stop(self) -> Result<(), Abandoned> {
         self.shared.is_stopping.store(true, Ordering::Relaxed);
+        tokio::time::sleep(FAREWELL).await;
         self.handle.stop(true).await;
         // It has stopped; an error of its own would have nobody left to tell.
         let _ = self.server.await;
         let hasher = self.shared.hasher.drain(self.patience).await;
         let db = self.shared.db.drain(self.patience).await;
+        if let Some(metrics) = self.metrics {
+            metrics.stop(false).await;
+        }
         match hasher.err().unwrap_or(0) + db.err().unwrap_or(0) {
             0 => Ok(()),
             abandoned => Err(Abandoned(abandoned)),
@@ -125,43 +154,62 @@ impl Running {
     }
 }
 
-/// Runs the server until a signal ends it: SIGTERM lets requests finish, SIGINT and SIGQUIT too; a second one ends
-/// it at once. `true`: nothing was lost.
-pub async fn serve(config: Config, clock: Arc<dyn Clock>) -> Result<bool, StartError> {
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All that was accepted was answered.
+    Clean,
+    /// There was work that could not be finished; whether it took effect is unknown.
+    Abandoning,
+    /// It was told not to wait, by the signal of this number.
+    AtOnce(i32),
+}
+
+/// Runs the server until a signal ends it: SIGTERM lets requests finish; SIGINT, SIGQUIT and a second SIGTERM do not.
+/// What was acknowledged is in the database in any case.
+pub async fn serve(config: Config, clock: Arc<dyn Clock>) -> Result<End, StartError> {
     let database = config.store.url.to_string();
     let is_json = config.log.is_json;
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let running = start(config, clock).await?;
     announce(&running, &database, is_json);
-    let name = signals.next().await;
-    tracing::info!(signal = name, "stopping; send it again to stop at once");
+    let signal = signals.next().await;
+    if signal != SignalKind::terminate() {
+        return Ok(at_once(signal));
+    }
+    tracing::info!("stopping; a second SIGTERM stops at once");
     tokio::select! {
         outcome = running.stop() => match outcome {
             Ok(()) => {
                 tracing::info!("stopped, nothing left undone");
-                Ok(true)
+                Ok(End::Clean)
             }
             Err(Abandoned(count)) => {
                 tracing::error!(count, "stopped with work under way; whether it took effect is unknown");
-                Ok(false)
+                Ok(End::Abandoning)
             }
         },
-        name = signals.next() => {
-            tracing::error!(signal = name, "stopped at once");
-            Ok(false)
-        }
+        signal = signals.next() => Ok(at_once(signal)),
     }
+}
+
+fn at_once(signal: SignalKind) -> End {
+    let signal = signal.as_raw_value();
+    tracing::warn!(signal, "stopped at once");
+    End::AtOnce(signal)
 }
 
 /// Says where it listens and what it uses: to people on standard output, to machines as a log line.
 fn announce(running: &Running, database: &str, is_json: bool) {
-    let Running { address, key_origin, .. } = running;
+    let Running { address, key_origin, metrics_address, .. } = running;
     if is_json {
-        tracing::info!(%address, database, signing_key = key_origin, "listening");
+        let metrics = metrics_address.map(tracing::field::display);
+        tracing::info!(%address, metrics, database, signing_key = key_origin, "listening");
         return;
     }
+    let metrics = metrics_address.map_or(String::new(), |at| format!("  metrics      http://{at}/metrics\n"));
     let lines = format!(
-        "tegata {}\n  listening    http://{address}\n  try it       http://{address}/docs\n  database     {database}\n  signing key  {key_origin}\n",
+        "tegata {}\n  listening    http://{address}\n  try it       http://{address}/docs\n{metrics}  database     {database}\n  signing key  {key_origin}\n",
         env!("CARGO_PKG_VERSION")
     );
     // Whoever closed standard output does not want to know.
@@ -186,11 +234,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> SignalKind {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.quit.recv() => "SIGQUIT",
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.quit.recv() => SignalKind::quit(),
         }
     }
 }

@@ -6,7 +6,7 @@ mod sources;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -39,6 +39,9 @@ struct RawConfig {
     hash_threads: Option<String>,
     db_threads: Option<String>,
     request_deadline_secs: Option<String>,
+    max_connections: Option<String>,
+    max_connections_per_address: Option<String>,
+    metrics_addr: Option<String>,
     log_format: Option<String>,
     rust_log: Option<String>,
 }
@@ -78,6 +81,8 @@ pub struct Config {
     pub accounts: accounts::Settings,
     /// For the HTTP server.
     pub http: http::Settings,
+    /// Where to tell metrics, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
     /// For the log.
     pub log: LogSettings,
 }
@@ -139,13 +144,16 @@ impl Config {
                  ALLOW_WEAK_SCRYPT=true accepts it, for tests"
             ));
         }
-        let bind = match raw.bind_addr.as_deref().unwrap_or("127.0.0.1:8000").to_socket_addrs() {
-            Ok(mut addresses) => addresses.next(),
-            Err(_) => None,
-        };
-        if bind.is_none() {
-            problems.push("BIND_ADDR is not an address with a port, such as 127.0.0.1:8000 or [::]:8000".to_owned());
-        }
+        let bind = address("BIND_ADDR", raw.bind_addr.as_deref().unwrap_or("127.0.0.1:8000"), problems);
+        let metrics_address = raw.metrics_addr.and_then(|at| address("METRICS_ADDR", &at, problems));
+        let total: usize = number("MAX_CONNECTIONS", raw.max_connections, 10_000, 10..=1_000_000, problems);
+        let per_address = number(
+            "MAX_CONNECTIONS_PER_ADDRESS",
+            raw.max_connections_per_address,
+            total.div_ceil(4),
+            1..=total,
+            problems,
+        );
         let is_json = one_of("LOG_FORMAT", raw.log_format, ["text", "json"], problems) == 1;
         let filter = raw.rust_log.unwrap_or_else(|| DEFAULT_LOG.to_owned());
         if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
@@ -160,14 +168,20 @@ impl Config {
             // A hash that starts late still ends in time: the queue is what 4/5 of the deadline can do.
             hashing: hashing::Settings { cost: cost?, threads: hash_threads, patience: deadline * 4 / 5 },
             accounts: accounts::Settings { rules: PasswordRules { min_code_points: min_length }, deadline },
-            http: http::Settings { bind: bind?, workers: cores, shutdown_timeout: deadline },
+            http: http::Settings {
+                bind: bind?,
+                workers: cores,
+                limits: http::Limits { total, per_address },
+                shutdown_timeout: deadline,
+            },
+            metrics_address,
             log: LogSettings { is_json, filter },
         })
     }
 }
 
-/// Without the HTTP server's own account of how it starts.
-const DEFAULT_LOG: &str = "info,actix_server=warn";
+/// Without the HTTP server's own account of how it starts, and its lines for each client that speaks no HTTP.
+const DEFAULT_LOG: &str = "info,actix_server=warn,actix_http=off";
 
 /// Queries that may wait for a database worker. Sign-ins and registrations hold a place in the hash pool first, and
 /// look-ups travel together, so this many never wait in a healthy server.
@@ -178,6 +192,14 @@ const _: () = assert!(MAX_BYTES >= 64 * 4);
 
 fn report<T, E: Display>(name: &str, outcome: Result<T, E>, problems: &mut Vec<String>) -> Option<T> {
     outcome.map_err(|error| problems.push(format!("{name} {error}"))).ok()
+}
+
+fn address(name: &str, value: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
+    let found = value.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    if found.is_none() {
+        problems.push(format!("{name} is not an address with a port, such as 127.0.0.1:8000 or [::]:8000"));
+    }
+    found
 }
 
 fn number<T>(name: &str, raw: Option<String>, default: T, range: RangeInclusive<T>, problems: &mut Vec<String>) -> T

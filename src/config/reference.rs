@@ -72,13 +72,31 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "DB_THREADS",
         default: "`4`",
-        meaning: "Threads that talk to the database, each with one connection",
+        meaning: "Threads that read from the database, each with one connection; on a server half as many more write, on SQLite one",
         is_secret: false,
     },
     Setting {
         name: "REQUEST_DEADLINE_SECS",
         default: "`5`",
         meaning: "No request waits longer, 1 to 60 seconds",
+        is_secret: false,
+    },
+    Setting {
+        name: "MAX_CONNECTIONS",
+        default: "`10000`",
+        meaning: "Most connections at once; when all are taken, the one that has waited longest for its client goes. Lowered to what `ulimit -n` leaves",
+        is_secret: false,
+    },
+    Setting {
+        name: "MAX_CONNECTIONS_PER_ADDRESS",
+        default: "a quarter of MAX_CONNECTIONS",
+        meaning: "The same from one IPv4 address or IPv6 /64. Behind a proxy all clients have the proxy's address",
+        is_secret: false,
+    },
+    Setting {
+        name: "METRICS_ADDR",
+        default: "none",
+        meaning: "A second address to listen on, for `GET /metrics` (Prometheus); keep it from the public",
         is_secret: false,
     },
     Setting { name: "LOG_FORMAT", default: "`text`", meaning: "`json` for machines", is_secret: false },

@@ -35,26 +35,36 @@ impl Clock for SystemClock {
     }
 }
 
-/// A gate that opens once a second, for log lines that a flood of equal causes would repeat.
+/// Lets so many through in a second, and counts the others: for log lines that a flood would repeat.
 #[derive(Debug)]
-pub struct OnceASecond {
-    last: AtomicU64,
+pub struct Gate {
+    limit: u64,
+    /// The second that is counted, and how many have come in it.
+    second: AtomicU64,
+    count: AtomicU64,
+    left_out: AtomicU64,
 }
 
-impl OnceASecond {
-    /// A gate that has not been asked yet.
+impl Gate {
+    /// Lets `limit` through in each second.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "it lives in statics, which need a const fn")]
-    pub const fn new() -> Self {
-        Self { last: AtomicU64::new(0) }
+    pub const fn per_second(limit: u64) -> Self {
+        Self { limit, second: AtomicU64::new(0), count: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
-    /// Whether this is the first to come in this second. Measured on the monotonic clock.
-    pub fn opens(&self) -> bool {
+    /// Whether to go on, and if so, how many were left out since the last time. Measured on the monotonic clock.
+    pub fn passes(&self) -> Option<u64> {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         // One more than the seconds gone, so that the first second differs from "never".
         let second = START.elapsed().as_secs() + 1;
-        self.last.swap(second, Ordering::Relaxed) != second
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.count.store(0, Ordering::Relaxed);
+        }
+        if self.count.fetch_add(1, Ordering::Relaxed) < self.limit {
+            return Some(self.left_out.swap(0, Ordering::Relaxed));
+        }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 
@@ -63,10 +73,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gate_opens_for_the_first_to_come() {
-        let gate = OnceASecond::new();
-        assert!(gate.opens());
+    fn the_gate_lets_the_first_ones_through_and_counts_the_others() {
+        let gate = Gate::per_second(2);
+        let passed: Vec<_> = (0..1000).filter_map(|_| gate.passes()).collect();
         // A thousand calls may straddle the end of a second, and never two.
-        assert!((0..1000).filter(|_| gate.opens()).count() <= 1);
+        assert!((2..=4).contains(&passed.len()), "{passed:?}");
+        assert_eq!(passed[..2], [0, 0]);
+        assert_eq!(passed.iter().sum::<u64>() + gate.left_out.load(Ordering::Relaxed), 1000 - passed.len() as u64);
     }
 }

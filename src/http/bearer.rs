@@ -14,6 +14,7 @@ use crate::accounts::identify::identify;
 use crate::accounts::{self, Services};
 use crate::domain::user::User;
 use crate::http::problem::{Kind, Problem};
+use crate::http::request_log::Caller;
 
 type Checked = Result<ServiceRequest, (actix_web::Error, ServiceRequest)>;
 type Check = fn(ServiceRequest, Presented) -> Pin<Box<dyn Future<Output = Checked>>>;
@@ -61,8 +62,10 @@ async fn who(request: &ServiceRequest, token: String) -> Result<User, Problem> {
 
 fn pass(request: ServiceRequest, user: Option<User>) -> ServiceRequest {
     // Nobody is what a handler finds where nothing was left for it.
-    if user.is_some() {
-        request.extensions_mut().insert(MaybeSignedIn(user));
+    if let Some(user) = user {
+        let mut left = request.extensions_mut();
+        left.insert(Caller(user.id));
+        left.insert(MaybeSignedIn(Some(user)));
     }
     request
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
@@ -12,6 +13,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::http::connections::{Connection, Phase};
 use crate::http::problem::Kind;
 
 /// Largest body, in bytes (C-53).
@@ -26,7 +28,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub(crate) async fn json_object(request: &HttpRequest, payload: web::Payload) -> Result<BTreeMap<String, Value>, Kind> {
     check_size(request.headers())?;
     check_media_type(request.headers(), JSON)?;
-    let body = read(payload).await?;
+    let body = read(request, payload).await?;
     let malformed = |error: serde_json::Error| {
         // The position and nothing of the text: serde_json's own messages may quote the body.
         Kind::MalformedBody(format!(
@@ -45,11 +47,11 @@ pub(crate) async fn json_object(request: &HttpRequest, payload: web::Payload) ->
 pub(crate) async fn form(request: &HttpRequest, payload: web::Payload) -> Result<BTreeMap<String, String>, Kind> {
     check_size(request.headers())?;
     check_media_type(request.headers(), FORM)?;
-    parse_form(&read(payload).await?)
+    parse_form(&read(request, payload).await?)
 }
 
 /// Says no to a large body before any of it is read.
-fn check_size(headers: &HeaderMap) -> Result<(), Kind> {
+pub(crate) fn check_size(headers: &HeaderMap) -> Result<(), Kind> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BYTES) { Err(Kind::BodyTooLarge(MAX_BYTES)) } else { Ok(()) }
 }
@@ -75,7 +77,11 @@ fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(), K
 }
 
 /// Collects the body into memory that is wiped: it holds a password.
-async fn read(mut payload: web::Payload) -> Result<Zeroizing<Vec<u8>>, Kind> {
+async fn read(request: &HttpRequest, mut payload: web::Payload) -> Result<Zeroizing<Vec<u8>>, Kind> {
+    let connection = request.conn_data::<Arc<Connection>>();
+    if let Some(connection) = connection {
+        connection.enter(Phase::Body);
+    }
     // Room for the largest body from the start, so that growing leaves no copy behind.
     let mut body = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
     let collect = async {
@@ -89,6 +95,9 @@ async fn read(mut payload: web::Payload) -> Result<Zeroizing<Vec<u8>>, Kind> {
         Ok(())
     };
     tokio::time::timeout(PATIENCE, collect).await.map_err(|_| Kind::BodyTooSlow)??;
+    if let Some(connection) = connection {
+        connection.enter(Phase::Working);
+    }
     Ok(body)
 }
 

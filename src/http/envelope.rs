@@ -1,51 +1,93 @@
-//! What goes around every answer: a request id, the headers that all answers share, and a net for panics.
+//! What goes around every answer: a request id, the headers that all answers share, a line in the log, and a net for
+//! panics.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, ResponseError};
-use aws_lc_rs::rand;
+use actix_web::{HttpMessage, HttpResponse, ResponseError};
 use futures_util::FutureExt;
 
-use crate::domain::clock::OnceASecond;
+use crate::http::connections::{Connection, Phase};
+use crate::http::metrics::Metrics;
 use crate::http::problem::{Kind, Problem};
+use crate::http::request_id::{self, REQUEST_ID};
+use crate::http::request_log::{Caller, Entry, Outcome};
 use crate::http::unread;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id that is taken over from a request.
-const MAX_ID: usize = 64;
+/// What every request has around it.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) metrics: Metrics,
+    /// Once the server stops, each answer is the last one of its connection.
+    pub(crate) is_stopping: Arc<AtomicBool>,
+}
 
 /// The middleware.
 pub(crate) async fn envelope(
+    surroundings: Surroundings,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let id = presented_id(&request).unwrap_or_else(make_id);
+    let id = request_id::presented(&request).unwrap_or_else(request_id::make);
+    let entry = Entry::begin(&request);
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let has = |name| request.headers().contains_key(name);
+    let had_body = has(header::CONTENT_LENGTH) || has(header::TRANSFER_ENCODING);
     let held = unread::hold(&mut request);
-    let mut response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+    if let Some(connection) = &connection {
+        connection.enter(Phase::Working);
+    }
+    let answer = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    if let Some(connection) = &connection {
+        connection.answered(had_body);
+    }
+    let is_last = surroundings.is_stopping.load(Ordering::Relaxed);
+    let metrics = &surroundings.metrics;
+    let refused = |told: Told| {
+        let problem = Some(&told.problem);
+        let status = told.status_code().as_u16();
+        entry.end(&Outcome { id: &told.id, status, problem, caller: None, path: None }, metrics);
+        Err(told.into())
+    };
+    let mut response = match answer {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(Told::new(&error, &id).into()),
+        Ok(Err(error)) => return refused(Told::new(&error, &id, is_last)),
         // C-59: a panic is an answer too, and the connection goes on.
         Err(_) => {
-            let problem = Kind::Internal("a handler panicked; standard error tells where".to_owned()).into();
-            return Err(Told { problem, id }.into());
+            metrics.panics.inc();
+            let problem = Kind::Internal("a handler panicked; another line tells where".to_owned()).into();
+            return refused(Told { problem, id, is_last });
         }
     };
-    if let Some(error) = response.response().error() {
-        let told = Told::new(error, &id).error_response();
-        response = response.into_response(told);
+    let told = response.response().error().map(|error| Told::new(error, &id, is_last));
+    let status = told.as_ref().map_or(response.status(), ResponseError::status_code).as_u16();
+    let problem = told.as_ref().map(|told| &told.problem);
+    let caller = response.request().extensions().get::<Caller>().map(|caller| caller.0);
+    entry.end(&Outcome { id: &id, status, problem, caller, path: Some(response.request().path()) }, metrics);
+    if let Some(told) = told {
+        response = response.into_response(told.error_response());
+    } else {
+        finish(response.response_mut().head_mut(), id, is_last);
     }
-    add_headers(response.headers_mut(), id);
     Ok(unread::keep(held, response))
 }
 
-fn add_headers(headers: &mut HeaderMap, id: HeaderValue) {
+/// What all answers share.
+fn finish(head: &mut actix_web::dev::ResponseHead, id: HeaderValue, is_last: bool) {
+    add_headers(head.headers_mut(), id);
+    if is_last {
+        head.set_connection_type(ConnectionType::Close);
+    }
+}
+
+pub(crate) fn add_headers(headers: &mut HeaderMap, id: HeaderValue) {
     // Answers are about one person at one moment. The documentation's files say otherwise themselves.
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -59,13 +101,14 @@ fn add_headers(headers: &mut HeaderMap, id: HeaderValue) {
 struct Told {
     problem: Problem,
     id: HeaderValue,
+    is_last: bool,
 }
 
 impl Told {
     /// Whatever is no [`Problem`] is a mistake of ours.
-    fn new(error: &actix_web::Error, id: &HeaderValue) -> Self {
+    fn new(error: &actix_web::Error, id: &HeaderValue, is_last: bool) -> Self {
         let problem = error.as_error::<Problem>().cloned().unwrap_or_else(|| Kind::Internal(error.to_string()).into());
-        Self { problem, id: id.clone() }
+        Self { problem, id: id.clone(), is_last }
     }
 }
 
@@ -80,57 +123,11 @@ impl ResponseError for Told {
         self.problem.status_code()
     }
 
-    /// Renders it with the id; what is our fault is logged here, once.
     fn error_response(&self) -> HttpResponse {
-        let id = self.id.to_str().unwrap_or_default();
-        match self.problem.kind() {
-            Kind::Internal(cause) => tracing::error!(request_id = id, cause, "request failed"),
-            Kind::Overloaded(cause) | Kind::Unavailable(cause) => log_refusal(id, cause),
-            _ => {}
-        }
-        let mut response = self.problem.render(Some(id));
-        add_headers(response.headers_mut(), self.id.clone());
+        let mut response = self.problem.render(self.id.to_str().ok());
+        finish(response.head_mut(), self.id.clone(), self.is_last);
         response
     }
-}
-
-/// Says why requests are refused: once a second, since a flood has one cause, with the number of those left out.
-fn log_refusal(id: &str, cause: &str) {
-    static GATE: OnceASecond = OnceASecond::new();
-    static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
-    if GATE.opens() {
-        let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
-        tracing::warn!(request_id = id, cause, left_out, "request refused with 503");
-    } else {
-        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// The client's own id, if it has a harmless form.
-fn presented_id(request: &ServiceRequest) -> Option<HeaderValue> {
-    let id = request.headers().get(REQUEST_ID)?;
-    let is_harmless = (1..=MAX_ID).contains(&id.len())
-        && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
-    is_harmless.then(|| id.clone())
-}
-
-/// A name for the request: random for this process, then counted. It must be unique, not secret.
-fn make_id() -> HeaderValue {
-    static PROCESS: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
-        let mut bytes = [0; 8];
-        // Without randomness the counter alone still tells the requests of this process apart.
-        let _ = rand::fill(&mut bytes);
-        u64::from_le_bytes(bytes)
-    });
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut id = [b'0'; 33];
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    // By hand, as this happens for every request: sixteen digits, a dash, sixteen digits.
-    for (at, digit) in id.iter_mut().enumerate() {
-        let (number, place) = if at < 16 { (*PROCESS, 15 - at) } else { (count, 32_usize.saturating_sub(at)) };
-        *digit = if at == 16 { b'-' } else { b"0123456789abcdef"[(number >> (4 * place) & 0xf) as usize] };
-    }
-    HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("-"))
 }
 
 #[cfg(test)]
@@ -138,6 +135,15 @@ mod tests {
     use super::*;
     use actix_web::middleware::from_fn;
     use actix_web::{App, test, web};
+    use prometheus_client::registry::Registry;
+
+    async fn wrapped(
+        request: ServiceRequest,
+        next: Next<BoxBody>,
+    ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+        let metrics = Metrics::register(&mut Registry::default());
+        envelope(Surroundings { metrics, is_stopping: Arc::default() }, request, next).await
+    }
 
     async fn broken() -> HttpResponse {
         panic!("on purpose, with a secret")
@@ -153,7 +159,7 @@ mod tests {
         let app = App::new()
             .route("/broken", web::get().to(broken))
             .route("/fine", web::get().to(fine))
-            .wrap(from_fn(envelope));
+            .wrap(from_fn(wrapped));
         let app = test::init_service(app).await;
         let request = test::TestRequest::get().uri("/broken").insert_header(("x-request-id", "my-id.1")).to_request();
         // actix renders the error in the same way when it is the whole app's answer.
@@ -170,7 +176,7 @@ mod tests {
 
     #[actix_web::test]
     async fn ids_of_a_harmful_form_are_replaced() {
-        let app = test::init_service(App::new().route("/", web::get().to(fine)).wrap(from_fn(envelope))).await;
+        let app = test::init_service(App::new().route("/", web::get().to(fine)).wrap(from_fn(wrapped))).await;
         let long = "a".repeat(65);
         for harmful in ["", "a b", "a\tb", "\"", "<x>", long.as_str()] {
             let request = test::TestRequest::get().uri("/").insert_header(("x-request-id", harmful)).to_request();

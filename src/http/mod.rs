@@ -1,35 +1,40 @@
 //! HTTP: URLs, JSON, problems, headers, limits. Handlers parse, call one use case and render.
 
+mod bare;
 mod bearer;
 mod body;
+mod connections;
 mod envelope;
 mod health;
+mod listener;
+pub mod metrics;
 mod openapi;
 mod problem;
 mod register;
+mod request_id;
+mod request_log;
+mod stream;
 mod token;
 mod unread;
 mod user;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
 use actix_web::guard::{self, Guard};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, Resource, Route, web};
+use actix_web::{App, Resource, Route, web};
 
 use crate::accounts::{Services, Shared};
-use crate::http::envelope::envelope;
+use crate::http::connections::Connections;
+use crate::http::envelope::{Surroundings, envelope};
+use crate::http::metrics::Metrics;
 use crate::http::problem::{Kind, Problem};
 
-/// Longest time for the head of a request (C-54).
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 2048;
+pub use crate::http::connections::Limits;
+pub use crate::http::listener::Listening;
 
 /// What the HTTP server needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +43,8 @@ pub struct Settings {
     pub bind: SocketAddr,
     /// Worker threads, each with an event loop.
     pub workers: usize,
+    /// How many connections there may be.
+    pub limits: Limits,
     /// How long requests under way may take once the server stops.
     pub shutdown_timeout: Duration,
 }
@@ -90,22 +97,17 @@ async fn not_found() -> Result<&'static str, Problem> {
     Err(Kind::NotFound.into())
 }
 
-/// Binds and starts to serve; the future ends when the server has stopped. Signals are the caller's affair.
+/// Binds and starts to serve. Signals are the caller's affair.
 ///
 /// Errors: the address cannot be bound.
-pub fn serve(settings: Settings, shared: Shared) -> io::Result<(Server, ServerHandle, SocketAddr)> {
-    let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::new(Services::start(shared.clone()))).configure(routes).wrap(from_fn(envelope))
+pub fn serve(settings: Settings, shared: Shared, metrics: Metrics) -> io::Result<Listening> {
+    let connections = Connections::new(settings.limits, metrics.connections.clone());
+    connections.watch();
+    listener::listen(settings, &connections, move || {
+        let surroundings = Surroundings { metrics: metrics.clone(), is_stopping: Arc::clone(&shared.is_stopping) };
+        App::new()
+            .app_data(web::Data::new(Services::start(shared.clone())))
+            .configure(routes)
+            .wrap(from_fn(move |request, next| envelope(surroundings.clone(), request, next)))
     })
-    .workers(settings.workers)
-    .client_request_timeout(HEAD_TIMEOUT)
-    .keep_alive(KEEP_ALIVE)
-    .backlog(BACKLOG)
-    .shutdown_timeout(settings.shutdown_timeout.as_secs())
-    .disable_signals()
-    .bind(settings.bind)?;
-    let address = server.addrs().first().copied().unwrap_or(settings.bind);
-    let server = server.run();
-    let handle = server.handle();
-    Ok((server, handle, address))
 }

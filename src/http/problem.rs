@@ -41,6 +41,12 @@ pub(crate) enum Kind {
     BodyTooLarge(usize),
     /// The body did not arrive in time.
     BodyTooSlow,
+    /// What came in is no HTTP request.
+    MalformedHead,
+    /// The head of a request has more bytes or more headers than are read.
+    HeadTooLarge,
+    /// The head did not arrive in time.
+    HeadTooSlow,
     /// The address has an account.
     EmailTaken,
     /// Sign-in refused.
@@ -112,6 +118,12 @@ impl Problem {
         &self.kind
     }
 
+    /// Its name for programs.
+    #[must_use]
+    pub(crate) fn name(&self) -> &'static str {
+        self.terms().1
+    }
+
     fn terms(&self) -> Terms {
         use StatusCode as S;
         match self.kind {
@@ -122,6 +134,9 @@ impl Problem {
             Kind::InvalidFields(_) => Terms(S::UNPROCESSABLE_ENTITY, "invalid-fields", "invalid_request"),
             Kind::BodyTooLarge(_) => Terms(S::PAYLOAD_TOO_LARGE, "body-too-large", "invalid_request"),
             Kind::BodyTooSlow => Terms(S::REQUEST_TIMEOUT, "body-too-slow", "invalid_request"),
+            Kind::MalformedHead => Terms(S::BAD_REQUEST, "malformed-head", "invalid_request"),
+            Kind::HeadTooLarge => Terms(S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "invalid_request"),
+            Kind::HeadTooSlow => Terms(S::REQUEST_TIMEOUT, "head-too-slow", "invalid_request"),
             Kind::EmailTaken => Terms(S::CONFLICT, "email-taken", "invalid_request"),
             Kind::BadCredentials => Terms(S::UNAUTHORIZED, "bad-credentials", "invalid_grant"),
             Kind::InvalidRequest(_) => Terms(S::BAD_REQUEST, "invalid-request", "invalid_request"),
@@ -147,6 +162,9 @@ impl Problem {
             Kind::Overloaded(_) | Kind::Unavailable(_) => vec![(header::RETRY_AFTER, RETRY_AFTER)],
             Kind::BodyTooLarge(_)
             | Kind::BodyTooSlow
+            | Kind::MalformedHead
+            | Kind::HeadTooLarge
+            | Kind::HeadTooSlow
             | Kind::MalformedBody(_)
             | Kind::UnsupportedMediaType(_)
             | Kind::InvalidFields(_)
@@ -235,6 +253,9 @@ impl fmt::Display for Problem {
             Kind::InvalidFields(_) => f.write_str("some fields are not valid; see errors"),
             Kind::BodyTooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Kind::BodyTooSlow => f.write_str("the body did not arrive in time"),
+            Kind::MalformedHead => f.write_str("the request does not follow RFC 9112 (HTTP/1.1)"),
+            Kind::HeadTooLarge => f.write_str("the head of the request is too large"),
+            Kind::HeadTooSlow => f.write_str("the head of the request did not arrive in time"),
             Kind::EmailTaken => f.write_str("already used email address"),
             Kind::BadCredentials => f.write_str("incorrect email or password"),
             Kind::UnsupportedGrantType => f.write_str("this grant type is not offered; use grant_type=password"),

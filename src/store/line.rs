@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::domain::clock::OnceASecond;
+use crate::domain::clock::Gate;
 use crate::store::error::StoreError;
 use crate::store::metrics::Metrics;
 
@@ -112,8 +112,8 @@ impl Line {
 
 /// Logs that the database cannot be reached: once a second at most, whoever finds it out, however often (F-06).
 pub fn report_away(error: &dyn Display) {
-    static GATE: OnceASecond = OnceASecond::new();
-    if GATE.opens() {
+    static GATE: Gate = Gate::per_second(1);
+    if GATE.passes().is_some() {
         tracing::warn!(%error, "cannot reach the database; trying again");
     }
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::{PASSWORD, TestServer};
+use crate::harness::{PASSWORD, RawAnswer, TestServer};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -23,7 +23,9 @@ fn a_large_body_is_refused_before_it_is_read() {
         let content_type = if path == "token" { "application/x-www-form-urlencoded" } else { "application/json" };
         let head = format!("POST /api/{path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{headers}\r\n");
         let answer = server.raw(head.as_bytes(), PATIENCE);
-        assert!(answer.text.contains("HTTP/1.1 413 "), "{}", answer.text);
+        // Not `100 Continue` first: the client asked, and the answer is no.
+        assert_eq!(answer.statuses(), [413], "{}", answer.text);
+        answer.check_what_every_answer_has();
         assert!(answer.is_closed, "the rest of the body must not be taken for a request");
     }
 }
@@ -94,12 +96,66 @@ fn a_slow_body_is_a_408() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
-/// C-54: the head within five.
+/// C-54: the head within five seconds, also that of a later request, and one that came along with another.
 #[test]
 fn a_slow_head_is_a_408() {
     let server = TestServer::spawn();
-    let answer = server.raw(b"GET /api/hello HTTP/1.1\r\nHost: x\r\nX-Slow: ", Duration::from_secs(15));
-    assert_eq!((answer.statuses(), answer.is_closed), (vec![408], true), "{}", answer.text);
+    let good = "GET /api/hello HTTP/1.1\r\nHost: x\r\n\r\n";
+    std::thread::scope(|scope| {
+        for before in ["", good] {
+            let server = &server;
+            scope.spawn(move || {
+                let mut stream = TcpStream::connect(server.address).unwrap();
+                stream.set_read_timeout(Some(Duration::from_millis(250))).unwrap();
+                stream.write_all(before.as_bytes()).unwrap();
+                // Before the connection counts as idle.
+                let mut answers = Vec::new();
+                let began = Instant::now();
+                let mut head = "GET /api/hello HTTP/1.1\r\nHost: x\r\nX-Slow: ".bytes().chain(std::iter::repeat(b'x'));
+                let mut chunk = [0; 1024];
+                let is_closed = loop {
+                    assert!(began.elapsed() < Duration::from_secs(20), "still open: {answers:?}");
+                    let _ = stream.write_all(&[head.next().unwrap()]);
+                    match stream.read(&mut chunk) {
+                        Ok(0) => break true,
+                        Ok(count) => answers.extend_from_slice(&chunk[..count]),
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                        Err(_) => break false,
+                    }
+                };
+                let answer = RawAnswer { text: String::from_utf8(answers).unwrap(), is_closed };
+                assert_eq!(answer.statuses().last(), Some(&408), "{}", answer.text);
+                answer.check_what_every_answer_has();
+            });
+        }
+        // What is left of a head after a request that came with it: closed, with or without a word.
+        let answer = server.raw(format!("{good}GET /api/hel").as_bytes(), Duration::from_secs(15));
+        assert!(answer.is_closed && answer.statuses()[0] == 200, "{}", answer.text);
+    });
+}
+
+/// F-25: a connection on which nothing is asked is closed, without a word.
+#[test]
+fn an_idle_connection_is_closed() {
+    let server = TestServer::spawn();
+    let answer = server.raw(b"", Duration::from_secs(15));
+    assert_eq!((answer.text.as_str(), answer.is_closed), ("", true));
+}
+
+/// F-24, F-25: those who keep the server waiting make room for those who ask for something.
+#[test]
+fn slow_and_idle_clients_cannot_keep_others_out() {
+    let server = TestServer::spawn_with(&[("MAX_CONNECTIONS", "20")]);
+    let hold = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream
+    };
+    let _held: Vec<_> = (0..100).map(|number| hold(if number % 2 == 0 { b"" } else { b"GET /api/hel" })).collect();
+    for _ in 0..20 {
+        let answer = server.raw(b"GET /api/hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", PATIENCE);
+        assert_eq!(answer.statuses(), [200], "{}", answer.text);
+    }
 }
 
 /// C-55, RFC 9112 6.3.
@@ -121,9 +177,11 @@ fn ambiguous_framing_is_refused_and_the_connection_closed() {
         "Bad Name: x\r\n",
         "Content-Length : 0\r\n",
         "Host: y\r\n",
+        "X: bare line feed\n",
     ] {
         let answer = server.raw(&post(headers, &format!("0\r\n\r\n{smuggled}")), PATIENCE);
         assert_eq!((answer.statuses(), answer.is_closed), (vec![400], true), "{headers:?}: {}", answer.text);
+        answer.check_what_every_answer_has();
     }
     let no_host = server.raw(b"GET /api/hello HTTP/1.1\r\n\r\n", PATIENCE);
     assert_eq!((no_host.statuses(), no_host.is_closed), (vec![400], true));
@@ -153,5 +211,6 @@ fn an_oversized_head_is_refused() {
             "{}",
             answer.text
         );
+        answer.check_what_every_answer_has();
     }
 }

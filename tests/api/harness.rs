@@ -191,6 +191,15 @@ impl RawAnswer {
             .map(|(at, found)| self.text[at + found.len()..][..3].parse().unwrap())
             .collect()
     }
+
+    /// What the contract asks of every answer, also of those to what is no request.
+    pub fn check_what_every_answer_has(&self) {
+        for answer in self.text.split("HTTP/1.1 ").skip(1) {
+            for header in ["cache-control: no-store", "x-content-type-options: nosniff", "x-request-id: "] {
+                assert!(answer.contains(header), "{header} is missing in: {answer}");
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
