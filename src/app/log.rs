@@ -40,7 +40,7 @@ pub fn start(settings: &LogSettings) -> Log {
     let _ = NOT_QUEUED.set(writer.error_counter());
     let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&settings.filter)).with_writer(writer);
     if settings.is_json {
-        log.json().flatten_event(true).init();
+        log.json().flatten_event(true).with_span_list(false).init();
     } else {
         log.with_ansi(io::stderr().is_terminal()).init();
     }

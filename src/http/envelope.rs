@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, ResponseError};
 use futures_util::FutureExt;
+use tracing::{Instrument, Span};
 
 use crate::http::connections::{Connection, Phase};
 use crate::http::metrics::Metrics;
@@ -44,7 +45,12 @@ pub(crate) async fn envelope(
     if let Some(connection) = &connection {
         connection.enter(Phase::Working);
     }
-    let answer = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    // Lines that are written on the way tell the request. A span costs as much as a look-up: only where there are such.
+    let span = match *request.method() {
+        Method::POST => tracing::info_span!("request", request_id = id.to_str().unwrap_or_default()),
+        _ => Span::none(),
+    };
+    let answer = AssertUnwindSafe(next.call(request).instrument(span)).catch_unwind().await;
     if let Some(connection) = &connection {
         connection.answered(had_body);
     }

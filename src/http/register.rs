@@ -1,6 +1,6 @@
 //! `POST /api/register`.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use crate::domain::password::{Password, PasswordRules};
 use crate::domain::user::User;
 use crate::http::body;
 use crate::http::problem::{FieldError, Kind, Problem, ProblemBody};
+use crate::http::request_log::Caller;
 
 /// Who wants an account.
 #[derive(Deserialize, ToSchema)]
@@ -63,6 +64,7 @@ pub(crate) async fn post(
 ) -> Result<HttpResponse, Problem> {
     let (email, password) = parse(body::json_object(&request, payload).await?, services.rules())?;
     let user = register::register(&services, email, password).await?;
+    request.extensions_mut().insert(Caller(user.id));
     Ok(HttpResponse::Created().json(UserView::from(&user)))
 }
 

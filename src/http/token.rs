@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +13,7 @@ use crate::domain::email::Email;
 use crate::domain::password::Password;
 use crate::http::body;
 use crate::http::problem::{Kind, OAuthErrorBody, Problem};
+use crate::http::request_log::Caller;
 
 /// A resource owner's credentials.
 #[derive(Deserialize, ToSchema)]
@@ -79,6 +80,7 @@ pub(crate) async fn post(
 async fn issue(services: &Services, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let attempt = parse(body::form(request, payload).await?)?;
     let issued = sign_in(services, attempt).await?;
+    request.extensions_mut().insert(Caller(issued.subject));
     Ok(HttpResponse::Ok()
         .insert_header((header::PRAGMA, header::HeaderValue::from_static("no-cache")))
         .json(TokenResponse::from(issued)))

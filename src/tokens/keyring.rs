@@ -31,6 +31,8 @@ pub struct Settings {
 /// A signed token and how long it lives.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
+    /// Whose it is.
+    pub subject: UserId,
     /// The JWT in compact form.
     pub token: String,
     /// Seconds, exactly `exp - iat`.
@@ -87,7 +89,7 @@ impl Keyring {
             jti: URL_SAFE_NO_PAD.encode(jti).into(),
         };
         let token = jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(|_| Rejected)?;
-        Ok(AccessToken { token, expires_in: claims.exp - claims.iat })
+        Ok(AccessToken { subject: user.id, token, expires_in: claims.exp - claims.iat })
     }
 
     /// Whose token this is. One comparison of the header, one check of the signature, one parse.
