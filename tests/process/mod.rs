@@ -35,7 +35,12 @@ impl Server {
     /// Starts it on a free port and waits until it says where it listens.
     pub fn start(dir: &Path, environment: &[(&str, &str)]) -> Self {
         let environment = [&[("BIND_ADDR", "127.0.0.1:0")], environment].concat();
-        let mut child = tegata(dir, &environment, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::started_by(tegata(dir, &environment, &[]))
+    }
+
+    /// The same by a command of the test's own, which ends in the binary.
+    pub fn started_by(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let log = std::thread::spawn(move || {
             let mut text = String::new();
@@ -60,6 +65,10 @@ impl Server {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end; gives the exit status and the log.

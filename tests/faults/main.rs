@@ -1,0 +1,19 @@
+//! The fault matrix: what the server promises while its database, its disk, its clock and its clients misbehave.
+//! Each row is a test named after its ID and drives the real binary over real sockets. `quick::` rows take seconds
+//! and run in scripts/test.sh; `slow::` ones with its `--faults`. What was measured: docs/reliability.md.
+
+mod client;
+mod ledger;
+mod load;
+mod mariadb;
+#[path = "../process/mod.rs"]
+mod process;
+mod proxy;
+mod report;
+mod scene;
+mod wait;
+
+mod quick {
+    mod away;
+    mod ledger;
+}
