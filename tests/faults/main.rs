@@ -16,4 +16,7 @@ mod wait;
 mod quick {
     mod away;
     mod ledger;
+    mod refuses;
+    mod sqlite;
+    mod stops;
 }

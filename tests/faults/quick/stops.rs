@@ -1,0 +1,237 @@
+//! The server itself ends: asked to, killed, while it starts.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::client::{self, Silence, Wire, get, registration};
+use crate::load::Load;
+use crate::process::Server;
+use crate::report;
+use crate::scene::{PASSWORD, Scene};
+use crate::wait::{pause, until};
+
+/// What a client behind a load balancer may do: keep its connection until an answer closes it, and open no new one
+/// once `/readyz` says no.
+fn work_until_told(scene: &Scene, client: usize, is_stopping: &AtomicBool) -> Result<usize, String> {
+    let mut acknowledged = 0;
+    let mut number = 0;
+    while !is_stopping.load(Ordering::Relaxed) {
+        let mut wire = match Wire::open(scene.address) {
+            Ok(wire) => wire,
+            Err(Silence::Refused) => return Ok(acknowledged),
+            Err(silence) => return Err(format!("{silence:?} on connecting")),
+        };
+        loop {
+            number += 1;
+            let request = registration(&format!("c{client}-{number}@example.com"), PASSWORD);
+            let answer = wire.send(&request).and_then(|()| wire.answer());
+            match answer {
+                Ok(answer) => {
+                    acknowledged += usize::from(answer.status == 201);
+                    if ![201, 503].contains(&answer.status) {
+                        return Err(format!("{answer:?}"));
+                    }
+                    // Every other client opens a connection a request.
+                    if answer.closes() || client % 2 == 0 {
+                        break;
+                    }
+                }
+                Err(silence) => return Err(format!("{silence:?} after {acknowledged}, client {client}")),
+            }
+        }
+    }
+    Ok(acknowledged)
+}
+
+fn stop_under_load(scene: &mut Scene, engine: &str) {
+    scene.until_ready();
+    let is_stopping = AtomicBool::new(false);
+    let (outcomes, took) = std::thread::scope(|scope| {
+        let scene: &Scene = scene;
+        let is_stopping = &is_stopping;
+        let clients: Vec<_> =
+            (0..16).map(|client| scope.spawn(move || work_until_told(scene, client, is_stopping))).collect();
+        // The load balancer: it asks often, and sends nobody any more after the first no.
+        scope.spawn(move || {
+            while get(scene.address, "/readyz").is_ok_and(|answer| answer.status == 200) {
+                pause(Duration::from_millis(20));
+            }
+            is_stopping.store(true, Ordering::Relaxed);
+        });
+        pause(Duration::from_secs(2));
+        scene.server().signal(Signal::TERM);
+        let told = Instant::now();
+        let outcomes: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        (outcomes, told)
+    });
+    let (status, log) = scene.take_server().wait();
+    let took = took.elapsed();
+    let failures: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert!(failures.is_empty(), "{failures:?}");
+    let acknowledged: usize = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).sum();
+    let there = scene.engine.rows().len();
+    report::line(
+        "F-17",
+        &format!("SIGTERM under load, {engine}"),
+        &format!("{acknowledged} registrations acknowledged, 0 resets"),
+        &acknowledged.saturating_sub(there).to_string(),
+        &format!("exit after {} ms", took.as_millis()),
+    );
+    assert!(status.success(), "{status:?} {log}");
+    assert!(acknowledged > 50 && there >= acknowledged, "{acknowledged} acknowledged, {there} there");
+    assert!(took < Duration::from_secs(7), "the deadline and a second, and one more: {took:?}");
+}
+
+#[test]
+fn f17_sigterm_under_load_on_sqlite() {
+    stop_under_load(&mut Scene::on_sqlite(&[]), "SQLite");
+}
+
+#[test]
+fn f17_sigterm_under_load_on_mariadb() {
+    stop_under_load(&mut Scene::on_mariadb(&[]), "MariaDB");
+}
+
+/// The database hangs, so nothing under way can end well: it ends with 503, and the server is gone in time.
+#[test]
+fn f18_sigterm_while_the_database_is_stalled() {
+    let mut scene = Scene::on_mariadb(&[]);
+    scene.until_ready();
+    let load = Load::start(scene.address, 50);
+    pause(Duration::from_secs(1));
+    scene.database().signal(Signal::STOP);
+    pause(Duration::from_millis(500));
+    let under_way = Instant::now();
+    let server = scene.take_server();
+    server.signal(Signal::TERM);
+    let (status, log) = server.wait();
+    let took = under_way.elapsed();
+    scene.database().signal(Signal::CONT);
+    let ledger = load.stop();
+    report::row("F-18", "SIGTERM while MariaDB is stalled", &ledger, 0, None);
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(status.code().is_some(), "{status:?} {log}");
+    // What began before the signal is answered; what came later may find the door closing.
+    let unanswered: Vec<_> = ledger.select(|attempt| attempt.began < under_way && attempt.outcome.is_err()).collect();
+    assert!(unanswered.is_empty(), "{} of those under way got no answer: {:?}", unanswered.len(), unanswered[0]);
+    scene.start();
+    scene.until_ready();
+    let verdict = ledger.settle_with(scene.address, || scene.engine.rows(), |_| true);
+    verdict.expect_clean();
+}
+
+/// SIGINT ends it as SIGTERM does, SIGHUP (the terminal is gone) must not cost an acknowledged row, and a second
+/// SIGTERM is for those who cannot wait.
+#[test]
+fn f19_other_signals() {
+    let mut scene = Scene::on_sqlite(&[]);
+    scene.signed_in("a@example.com");
+    let server = scene.take_server();
+    server.signal(Signal::INT);
+    assert!(server.wait().0.success());
+    scene.start();
+    // A request that never ends keeps the first one waiting.
+    let mut slow = Wire::open(scene.address).unwrap();
+    slow.send(
+        b"POST /api/register HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{",
+    )
+    .unwrap();
+    pause(Duration::from_millis(200));
+    let server = scene.take_server();
+    server.signal(Signal::TERM);
+    pause(Duration::from_millis(300));
+    server.signal(Signal::TERM);
+    let told = Instant::now();
+    let _ = server.wait();
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(2), "the second SIGTERM is obeyed at once: {took:?}");
+    scene.start();
+    assert_eq!(scene.engine.rows().len(), 1);
+    assert_eq!(client::sign_in(scene.address, "a@example.com", PASSWORD).unwrap().status, 200);
+    scene.stop();
+}
+
+fn five_replicas(mut scene: Scene, engine: &str) {
+    let first = scene.take_server();
+    first.signal(Signal::TERM);
+    let _ = first.wait();
+    scene.engine.execute("DROP TABLE users");
+    scene.engine.execute("DROP TABLE schema_migrations");
+    let began = Instant::now();
+    let environment = scene.environment();
+    let dir = scene.dir.path();
+    let replicas: Vec<Server> = std::thread::scope(|scope| {
+        let starting: Vec<_> = (0..5).map(|_| scope.spawn(|| Server::start(dir, &environment))).collect();
+        starting.into_iter().map(|replica| replica.join().unwrap()).collect()
+    });
+    for replica in &replicas {
+        until(Duration::from_secs(10), "every replica ready", || {
+            get(replica.address, "/readyz").is_ok_and(|answer| answer.status == 200)
+        });
+    }
+    let took = began.elapsed();
+    for (number, replica) in replicas.iter().enumerate() {
+        let answer = client::register(replica.address, &format!("r{number}@example.com"), PASSWORD).unwrap();
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    assert_eq!(scene.engine.rows().len(), 5);
+    let migrated: usize = replicas
+        .into_iter()
+        .map(|replica| {
+            replica.signal(Signal::TERM);
+            let (status, log) = replica.wait();
+            assert!(status.success(), "{log}");
+            log.matches("0001_users").count()
+        })
+        .sum();
+    assert_eq!(migrated, 1, "one of them made the schema");
+    let fault = format!("five replicas start on an empty database, {engine}");
+    report::line("F-37", &fault, "-", "0", &format!("all ready after {} ms", took.as_millis()));
+    assert!(took < Duration::from_secs(10), "five seconds, doubled: {took:?}");
+}
+
+#[test]
+fn f37_five_replicas_on_mariadb() {
+    five_replicas(Scene::on_mariadb(&[]), "MariaDB");
+}
+
+#[test]
+fn f37_five_replicas_on_sqlite() {
+    five_replicas(Scene::on_sqlite(&[]), "SQLite");
+}
+
+/// Killed while it makes the schema, at several moments: the next start finishes the work by itself.
+fn killed_while_migrating(mut scene: Scene) {
+    scene.stop();
+    for step in 0..8 {
+        for table in ["users", "schema_migrations"] {
+            scene.engine.execute(&format!("DROP TABLE IF EXISTS {table}"));
+        }
+        let environment = scene.environment();
+        let mut child = crate::process::tegata(scene.dir.path(), &environment, &["migrate"])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        pause(Duration::from_millis(step * 6));
+        let _ = child.kill();
+        let _ = child.wait();
+        scene.start();
+        scene.until_ready();
+        scene.signed_in("a@example.com");
+        assert_eq!(scene.engine.rows().len(), 1);
+        let (status, log) = scene.stop();
+        assert!(status.success(), "{log}");
+    }
+}
+
+#[test]
+fn f38_killed_during_migration_on_mariadb() {
+    killed_while_migrating(Scene::on_mariadb(&[]));
+}
+
+#[test]
+fn f38_killed_during_migration_on_sqlite() {
+    killed_while_migrating(Scene::on_sqlite(&[]));
+}
