@@ -120,6 +120,18 @@ impl Wire {
         false
     }
 
+    /// Everything until the server closes.
+    pub fn rest(mut self) -> Result<Vec<u8>, Silence> {
+        loop {
+            match self.read_more() {
+                Ok(()) => {}
+                // A reset after the answers is one way to close on bytes that nobody will read.
+                Err(Silence::Closed | Silence::Reset) => return Ok(self.unread),
+                Err(silence) => return Err(silence),
+            }
+        }
+    }
+
     fn read_more(&mut self) -> Result<(), Silence> {
         let mut chunk = [0; 16 * 1024];
         match self.stream.read(&mut chunk) {

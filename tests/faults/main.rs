@@ -3,9 +3,12 @@
 //! and run in scripts/test.sh; `slow::` ones with its `--faults`. What was measured: docs/reliability.md.
 
 mod client;
+mod crowd;
+mod forge;
 mod ledger;
 mod load;
 mod mariadb;
+mod mutate;
 #[path = "../process/mod.rs"]
 mod process;
 mod proxy;
@@ -15,8 +18,16 @@ mod wait;
 
 mod quick {
     mod away;
+    pub mod floods;
+    pub mod input;
     mod ledger;
     mod refuses;
     mod sqlite;
     mod stops;
+}
+
+mod slow {
+    mod away;
+    mod floods;
+    mod input;
 }
