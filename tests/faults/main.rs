@@ -3,6 +3,7 @@
 //! and run in scripts/test.sh; `slow::` ones with its `--faults`. What was measured: docs/reliability.md.
 
 mod client;
+mod crashes;
 mod crowd;
 mod forge;
 mod ledger;
@@ -18,9 +19,11 @@ mod wait;
 
 mod quick {
     mod away;
+    mod clock;
     pub mod floods;
     pub mod input;
     mod ledger;
+    mod limits;
     mod refuses;
     mod sqlite;
     mod stops;
@@ -28,6 +31,8 @@ mod quick {
 
 mod slow {
     mod away;
+    mod chaos;
     mod floods;
     mod input;
+    mod stops;
 }

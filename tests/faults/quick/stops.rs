@@ -235,3 +235,13 @@ fn f38_killed_during_migration_on_mariadb() {
 fn f38_killed_during_migration_on_sqlite() {
     killed_while_migrating(Scene::on_sqlite(&[]));
 }
+
+#[test]
+fn f16_killed_mid_register_on_sqlite() {
+    crate::crashes::f16(Scene::on_sqlite(&[]), 5);
+}
+
+#[test]
+fn f16_killed_mid_register_on_mariadb() {
+    crate::crashes::f16(Scene::on_mariadb(&[]), 5);
+}
