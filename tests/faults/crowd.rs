@@ -68,12 +68,6 @@ impl Crowd {
         self.0.iter().filter(|member| member.closed_after.is_none()).count()
     }
 
-    pub fn listen(&mut self) {
-        for member in self.0.iter_mut().filter(|member| member.closed_after.is_none()) {
-            member.listen();
-        }
-    }
-
     /// How many were told `status` last.
     pub fn told(&self, status: &str) -> usize {
         self.0.iter().filter(|member| member.last_status() == Some(status.as_bytes())).count()

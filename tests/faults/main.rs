@@ -20,7 +20,7 @@ mod wait;
 mod quick {
     mod away;
     mod clock;
-    pub mod floods;
+    mod floods;
     pub mod input;
     mod ledger;
     mod limits;

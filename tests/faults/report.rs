@@ -24,3 +24,9 @@ pub fn line(id: &str, fault: &str, load: &str, lost: &str, recovery: &str) {
         file.write_all(line.as_bytes()).unwrap();
     }
 }
+
+/// What `percent` of them took at most.
+pub fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort();
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}

@@ -1,13 +1,18 @@
-//! Two thousand slow clients at once.
+//! A thousand logins at once, and two thousand slow clients.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::client::get_as;
-use crate::crowd::Crowd;
-use crate::quick::floods::percentile;
-use crate::report;
-use crate::scene::Scene;
-use crate::wait::pause;
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::client::{self, get_as, grant};
+use crate::crowd::{Crowd, raise_the_limit};
+use crate::report::{self, percentile};
+use crate::scene::{PASSWORD, Scene};
+use crate::wait::{pause, until};
+
+const PRODUCTION: &[(&str, &str)] = &[("SCRYPT_LOG_N", "15"), ("SCRYPT_P", "3"), ("ALLOW_WEAK_SCRYPT", "false")];
 
 fn reads(scene: &Scene, token: &str, time: Duration) -> Vec<Duration> {
     let end = Instant::now() + time;
@@ -63,5 +68,80 @@ fn f24_two_thousand_slow_clients() {
     }
     assert!(p99 < (base * 2).max(Duration::from_millis(100)), "{base:?} alone, {p99:?} beside them");
     assert!(grown < 2000 * 40, "20 KiB a connection, doubled: {grown} KiB");
+    scene.stop();
+}
+
+/// T-3, at production cost, against the process itself: its memory stays where the settings say.
+#[test]
+fn f20_a_thousand_bad_logins_at_once() {
+    raise_the_limit();
+    let mut scene = Scene::on_sqlite(PRODUCTION);
+    let token = scene.signed_in("a@example.com");
+    let idle = scene.rss_kib();
+    let barrier = std::sync::Barrier::new(1001);
+    let (address, barrier) = (scene.address, &barrier);
+    let (answers, mut reads) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..1000)
+            .map(|number| {
+                let client = std::thread::Builder::new().stack_size(256 << 10);
+                let attempt = move || {
+                    barrier.wait();
+                    let began = Instant::now();
+                    (client::sign_in(address, &format!("{number}@example.com"), PASSWORD), began.elapsed())
+                };
+                client.spawn_scoped(scope, attempt).unwrap()
+            })
+            .collect();
+        barrier.wait();
+        let mut reads = Vec::new();
+        while clients.iter().any(|client| !client.is_finished()) {
+            let began = Instant::now();
+            assert_eq!(get_as(address, "/api/user/me", &token).unwrap().status, 200);
+            reads.push(began.elapsed());
+            pause(Duration::from_millis(10));
+        }
+        let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        (answers, reads)
+    });
+    let count = |status| answers.iter().filter(|(answer, _)| answer.as_ref().unwrap().status == status).count();
+    let (served, refused) = (count(401), count(503));
+    let slowest = answers.iter().map(|(_, took)| *took).max().unwrap();
+    let again = until(Duration::from_secs(2), "a good login is served again", || {
+        client::sign_in(address, "a@example.com", PASSWORD).unwrap().status == 200
+    });
+    let p99 = percentile(&mut reads, 99);
+    let grown = scene.peak_rss_kib().saturating_sub(idle) / 1024;
+    let load = format!(
+        "1000 at once: {served} x 401, {refused} x 503, slowest {} ms; me p99 {} ms; +{grown} MiB",
+        slowest.as_millis(),
+        p99.as_millis()
+    );
+    report::line("F-20", "a thousand bad logins at production cost", &load, "0", &format!("{} ms", again.as_millis()));
+    assert_eq!(served + refused, 1000);
+    assert!(served > 2, "{served}");
+    assert!(slowest < crate::ledger::DEADLINE, "{slowest:?}");
+    // Two hash threads of 32 MiB each, and 64 MiB for everything else.
+    assert!(grown <= 2 * 32 + 64, "grew by {grown} MiB");
+    assert!(p99 <= Duration::from_millis(100), "50 ms, doubled: {p99:?}");
+    scene.stop();
+}
+
+/// A thousand clients ask and vanish: what nobody waits for is not hashed.
+#[test]
+fn f22_a_thousand_logins_are_abandoned() {
+    raise_the_limit();
+    let mut scene = Scene::on_sqlite(PRODUCTION);
+    scene.signed_in("a@example.com");
+    for number in 0..1000 {
+        let mut stream = TcpStream::connect(scene.address).unwrap();
+        let _ = stream.write_all(&grant(&format!("{number}@example.com"), PASSWORD));
+        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    }
+    // What is hashed for nobody keeps others waiting: the queue holds four seconds of work.
+    let again = until(Duration::from_secs(10), "a good login is served", || {
+        client::sign_in(scene.address, "a@example.com", PASSWORD).unwrap().status == 200
+    });
+    report::line("F-22", "1000 logins, each reset at once", "1000", "0", &format!("{} ms", again.as_millis()));
+    assert!(again < Duration::from_secs(2), "the queue was not empty for {again:?}");
     scene.stop();
 }
