@@ -16,7 +16,6 @@ use actix_web::dev::ServerHandle;
 use actix_web::rt;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
 
 use crate::accounts::{self, Shared};
 use crate::app::key_file::KeyFileError;
@@ -67,16 +66,11 @@ pub struct Running {
     /// Where it tells its metrics, if it does.
     pub metrics_address: Option<SocketAddr>,
     shared: Shared,
-    server: JoinHandle<io::Result<()>>,
-    handle: ServerHandle,
+    http: Listening,
     metrics: Option<ServerHandle>,
     patience: Duration,
     _migration: schema::Migration,
 }
-
-/// How long clients that go from request to request are told that their connection ends, before it does: a request on
-/// its way when a connection is closed would be lost.
-const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Messages that were queued or running when patience ran out; whether they took effect is unknown.
 #[derive(Debug)]
@@ -116,9 +110,9 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let http_metrics = http::metrics::Metrics::register(ours);
     let limits = process::within_file_limit(config.http.limits);
     let settings = http::Settings { limits, ..config.http };
-    let Listening { server, handle, address } = http::serve(settings, shared.clone(), http_metrics)
+    let http = http::serve(settings, shared.clone(), http_metrics)
         .map_err(|error| StartError::Bind(config.http.bind, error))?;
-    let server = rt::spawn(server);
+    let address = http.address;
     let (metrics, metrics_address) = match config.metrics_address {
         None => (None, None),
         Some(bind) => {
@@ -130,7 +124,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     };
     let patience = config.accounts.deadline;
     let _migration = migration;
-    Ok(Running { address, key_origin, metrics_address, shared, server, handle, metrics, patience, _migration })
+    Ok(Running { address, key_origin, metrics_address, shared, http, metrics, patience, _migration })
 }
 
 impl Running {
@@ -138,10 +132,7 @@ impl Running {
     /// way, what the pools still hold.
     pub async fn stop(self) -> Result<(), Abandoned> {
         self.shared.is_stopping.store(true, Ordering::Relaxed);
-        tokio::time::sleep(FAREWELL).await;
-        self.handle.stop(true).await;
-        // It has stopped; an error of its own would have nobody left to tell.
-        let _ = self.server.await;
+        self.http.stop().await;
         let hasher = self.shared.hasher.drain(self.patience).await;
         let db = self.shared.db.drain(self.patience).await;
         if let Some(metrics) = self.metrics {

@@ -264,6 +264,14 @@ impl Connections {
         }
     }
 
+    /// Whether every client has been idle for `time`: none is about to ask for anything, as far as one can tell.
+    pub(crate) fn is_quiet(&self, time: Duration) -> bool {
+        let now = uptime();
+        let is_quiet =
+            |connection: &Arc<Connection>| connection.phase() == Phase::Idle && connection.waits_for(now) >= time;
+        self.lock().all.values().all(is_quiet)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         // A panic between two changes could at worst leave a count too high.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -349,6 +357,20 @@ mod tests {
         all.close_overdue();
         let verdicts: Vec<_> = held.iter().map(|connection| connection.verdict()).collect();
         assert_eq!(verdicts, [Some(Verdict::Idle), Some(Verdict::Slow), None, None, None]);
+    }
+
+    #[test]
+    fn it_is_quiet_when_all_have_been_idle_for_a_while() {
+        let all = connections(10, 10);
+        let time = Duration::from_secs(1);
+        assert!(all.is_quiet(time));
+        let connection = all.admit(HOME).unwrap();
+        assert!(!all.is_quiet(time));
+        waiting(&connection, 2);
+        assert!(all.is_quiet(time));
+        connection.enter(Phase::Working);
+        waiting(&connection, 2);
+        assert!(!all.is_quiet(time));
     }
 
     #[test]

@@ -3,15 +3,17 @@
 use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_http::{HttpService, KeepAlive, Request, Response};
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Server, ServerHandle};
 use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpMessage};
+use actix_web::{App, HttpMessage, rt};
+use tokio::task::JoinHandle;
 
 use crate::http::connections::Connections;
 use crate::http::problem::{Kind, Problem};
@@ -23,20 +25,39 @@ const BACKLOG: i32 = 2048;
 /// How long the rest of a body is taken in after an answer that does not need it, so that the client reads the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A server on its way: its future ends when it has stopped.
+/// How long clients that go from request to request are told that their connection ends, before it does: a request on
+/// its way when a connection is closed would be lost (F-17).
+const FAREWELL: RangeInclusive<Duration> = Duration::from_millis(300)..=Duration::from_secs(1);
+
+/// A server that takes requests.
 pub struct Listening {
-    /// Ends when the server has stopped.
-    pub server: Server,
-    /// Stops it.
-    pub handle: ServerHandle,
     /// Where it listens, with the port that was picked.
     pub address: SocketAddr,
+    server: JoinHandle<io::Result<()>>,
+    handle: ServerHandle,
+    connections: Arc<Connections>,
+}
+
+impl Listening {
+    /// Lets clients take their leave, accepts no more of them, and waits for the requests under way. Answers say
+    /// from the beginning that they are the last ones: see [`Surroundings`](crate::http::envelope::Surroundings).
+    pub async fn stop(self) {
+        let began = Instant::now();
+        while began.elapsed() < *FAREWELL.start()
+            || (began.elapsed() < *FAREWELL.end() && !self.connections.is_quiet(*FAREWELL.start()))
+        {
+            tokio::time::sleep(*FAREWELL.start() / 10).await;
+        }
+        self.handle.stop(true).await;
+        // It has stopped; an error of its own would have nobody left to tell.
+        let _ = self.server.await;
+    }
 }
 
 /// Binds and starts to serve `app`, made once on each worker.
 ///
 /// Errors: the address cannot be bound.
-pub(crate) fn listen<F, T, B>(settings: Settings, connections: &Arc<Connections>, app: F) -> io::Result<Listening>
+pub(crate) fn listen<F, T, B>(settings: Settings, connections: Arc<Connections>, app: F) -> io::Result<Listening>
 where
     F: Fn() -> App<T> + Clone + Send + 'static,
     T: ServiceFactory<
@@ -57,7 +78,7 @@ where
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let connections = Arc::clone(connections);
+    let accepted = Arc::clone(&connections);
     let server = builder
         .listen("http", listener, move || {
             let stopping = stopping.clone();
@@ -84,7 +105,7 @@ where
         })?
         .run();
     let handle = server.handle();
-    Ok(Listening { server, handle, address })
+    Ok(Listening { address, server: rt::spawn(server), handle, connections: accepted })
 }
 
 /// Lets a client in, or says on the spot that there is no room.

@@ -103,7 +103,7 @@ async fn not_found() -> Result<&'static str, Problem> {
 pub fn serve(settings: Settings, shared: Shared, metrics: Metrics) -> io::Result<Listening> {
     let connections = Connections::new(settings.limits, metrics.connections.clone());
     connections.watch();
-    listener::listen(settings, &connections, move || {
+    listener::listen(settings, connections, move || {
         let surroundings = Surroundings { metrics: metrics.clone(), is_stopping: Arc::clone(&shared.is_stopping) };
         App::new()
             .app_data(web::Data::new(Services::start(shared.clone())))

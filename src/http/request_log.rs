@@ -97,7 +97,7 @@ impl Entry {
                     method = self.method.as_str(),
                     path = outcome.path.filter(|_| self.route == "other").map_or(self.route, shortened),
                     status = outcome.status,
-                    milliseconds = took.as_secs_f64() * 1000.0,
+                    milliseconds = took.as_micros() as f64 / 1000.0,
                     user = outcome.caller.map(|id| id.0),
                     address = self.address.map(tracing::field::display),
                     problem = outcome.problem.map(Problem::name),
