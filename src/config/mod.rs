@@ -181,7 +181,7 @@ impl Config {
 }
 
 /// Without the HTTP server's own account of how it starts, and its lines for each client that speaks no HTTP.
-const DEFAULT_LOG: &str = "info,actix_server=warn,actix_http=off";
+const DEFAULT_LOG: &str = "info,actix_server=off,actix_http=off";
 
 /// Queries that may wait for a database worker. Sign-ins and registrations hold a place in the hash pool first, and
 /// look-ups travel together, so this many never wait in a healthy server.

@@ -51,7 +51,7 @@ impl Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Verdict {
-    /// Nothing came for too long: closed without a word.
+    /// Nothing came for too long: closed without a word, unless something has come meanwhile.
     Idle = 1,
     /// The head took too long.
     Slow = 2,
@@ -111,6 +111,11 @@ impl Connection {
             3 => Some(Verdict::Crowded),
             _ => None,
         }
+    }
+
+    /// The client has asked for something after all.
+    pub(crate) fn pardon(&self) {
+        self.verdict.store(0, Ordering::Relaxed);
     }
 
     /// Has the stream woken when there is a verdict.
@@ -264,12 +269,19 @@ impl Connections {
         }
     }
 
-    /// Whether every client has been idle for `time`: none is about to ask for anything, as far as one can tell.
-    pub(crate) fn is_quiet(&self, time: Duration) -> bool {
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().all.len()
+    }
+
+    /// Closes those on which nothing has been asked for `time`.
+    pub(crate) fn dismiss(&self, time: Duration) {
         let now = uptime();
-        let is_quiet =
-            |connection: &Arc<Connection>| connection.phase() == Phase::Idle && connection.waits_for(now) >= time;
-        self.lock().all.values().all(is_quiet)
+        for connection in self.lock().all.values() {
+            if connection.phase() == Phase::Idle && connection.waits_for(now) >= time {
+                connection.condemn(Verdict::Idle);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -360,17 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_quiet_when_all_have_been_idle_for_a_while() {
+    fn only_the_silent_are_dismissed() {
         let all = connections(10, 10);
-        let time = Duration::from_secs(1);
-        assert!(all.is_quiet(time));
-        let connection = all.admit(HOME).unwrap();
-        assert!(!all.is_quiet(time));
-        waiting(&connection, 2);
-        assert!(all.is_quiet(time));
-        connection.enter(Phase::Working);
-        waiting(&connection, 2);
-        assert!(!all.is_quiet(time));
+        let held: Vec<_> = (0..3).map(|_| all.admit(HOME).unwrap()).collect();
+        waiting(&held[0], 2);
+        held[1].enter(Phase::Working);
+        waiting(&held[1], 2);
+        all.dismiss(Duration::from_secs(1));
+        assert_eq!([0, 1, 2].map(|at: usize| held[at].verdict().is_some()), [true, false, false]);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,8 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, Server, ServerHandle};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpMessage, rt};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::Shutdown;
 use tokio::task::JoinHandle;
 
 use crate::http::connections::Connections;
@@ -25,32 +26,51 @@ const BACKLOG: i32 = 2048;
 /// How long the rest of a body is taken in after an answer that does not need it, so that the client reads the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long clients that go from request to request are told that their connection ends, before it does: a request on
-/// its way when a connection is closed would be lost (F-17).
-const FAREWELL: RangeInclusive<Duration> = Duration::from_millis(300)..=Duration::from_secs(1);
+/// After this long without a request a client of a server that stops is taken to be done. One that goes from request to
+/// request hears before that, with an answer, that its connection ends.
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// A server that takes requests.
 pub struct Listening {
     /// Where it listens, with the port that was picked.
     pub address: SocketAddr,
+    listener: TcpListener,
     server: JoinHandle<io::Result<()>>,
     handle: ServerHandle,
     connections: Arc<Connections>,
+    patience: Duration,
 }
 
 impl Listening {
-    /// Lets clients take their leave, accepts no more of them, and waits for the requests under way. Answers say
-    /// from the beginning that they are the last ones: see [`Surroundings`](crate::http::envelope::Surroundings).
+    /// Lets in no more clients, waits until the ones that are here have their answers and have gone, and stops. Answers
+    /// say from the beginning that they are the last ones: see [`Surroundings`](crate::http::envelope::Surroundings).
+    /// A request that was sent is answered, whether it was read yet or not (F-17).
     pub async fn stop(self) {
         let began = Instant::now();
-        while began.elapsed() < *FAREWELL.start()
-            || (began.elapsed() < *FAREWELL.end() && !self.connections.is_quiet(*FAREWELL.start()))
-        {
-            tokio::time::sleep(*FAREWELL.start() / 10).await;
+        self.refuse_newcomers().await;
+        let closed = Instant::now();
+        while closed.elapsed() < FAREWELL || (self.connections.count() > 0 && began.elapsed() < self.patience) {
+            tokio::time::sleep(FAREWELL / 10).await;
+            self.connections.dismiss(FAREWELL);
         }
-        self.handle.stop(true).await;
+        // Gracefully means to look once a second whether they have gone.
+        self.handle.stop(self.connections.count() > 0).await;
         // It has stopped; an error of its own would have nobody left to tell.
         let _ = self.server.await;
+    }
+
+    /// Closes the door in a moment in which nobody stands in it: those who wait to be accepted would be thrown out.
+    async fn refuse_newcomers(&self) {
+        // From now on one at most waits, and others' first packets are left unanswered.
+        let _ = rustix::net::listen(&self.listener, 0);
+        for _ in 0..100 {
+            let mut door = [PollFd::new(&self.listener, PollFlags::IN)];
+            if matches!(rustix::event::poll(&mut door, Some(&Timespec::default())), Ok(0)) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let _ = rustix::net::shutdown(&self.listener, Shutdown::Both);
     }
 }
 
@@ -73,6 +93,7 @@ where
     // The standard library's choice is too short for a storm.
     rustix::net::listen(&listener, BACKLOG)?;
     let address = listener.local_addr()?;
+    let door = listener.try_clone()?;
     let builder = Server::build()
         .workers(settings.workers)
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
@@ -105,7 +126,8 @@ where
         })?
         .run();
     let handle = server.handle();
-    Ok(Listening { address, server: rt::spawn(server), handle, connections: accepted })
+    let patience = settings.shutdown_timeout;
+    Ok(Listening { address, listener: door, server: rt::spawn(server), handle, connections: accepted, patience })
 }
 
 /// Lets a client in, or says on the spot that there is no room.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::rt::net::TcpStream;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::bare;
@@ -59,11 +60,17 @@ impl Stream {
     fn hear(&mut self, context: &mut Context<'_>) {
         // In this order: a verdict that comes in between wakes.
         self.connection.wake_on_verdict(context.waker());
-        if !self.is_over
-            && let Some(verdict) = self.connection.verdict()
-        {
-            self.end(last_words(verdict, self.connection.phase()));
+        match self.connection.verdict() {
+            Some(Verdict::Idle) if self.has_come() => self.connection.pardon(),
+            Some(verdict) if !self.is_over => self.end(last_words(verdict, self.connection.phase())),
+            _ => {}
         }
+    }
+
+    /// Whether the client has sent something that was not read yet: to close now would lose it (F-17).
+    fn has_come(&self) -> bool {
+        !self.is_over
+            && matches!(rustix::net::recv(&self.tcp, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((1, _)))
     }
 }
 
