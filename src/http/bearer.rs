@@ -1,4 +1,4 @@
-//! The bearer middleware, in two variants: [`required`] answers for whoever has no valid token, [`optional`] lets
+//! The bearer middleware, in two variants: `required` answers for whoever has no valid token, `optional` lets
 //! everybody through as somebody or nobody.
 
 use std::convert::Infallible;
@@ -6,7 +6,7 @@ use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 
 use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use actix_web_httpauth::middleware::HttpAuthentication;
 
@@ -72,7 +72,7 @@ fn pass(request: ServiceRequest, user: Option<User>) -> ServiceRequest {
 
 /// What the request's Authorization header holds (RFC 6750 2.1). A token anywhere else is not looked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Presented {
+pub enum Presented {
     /// A bearer token, not looked at yet.
     Token(String),
     /// No header, or another scheme: not meant for us.
@@ -82,12 +82,14 @@ pub(crate) enum Presented {
 }
 
 impl Presented {
-    fn read(request: &HttpRequest) -> Self {
-        let mut headers = request.headers().get_all(header::AUTHORIZATION);
-        let Some(value) = headers.next() else {
+    /// Reads it off the headers. What the token is worth is not asked here.
+    #[must_use]
+    pub fn read(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(header::AUTHORIZATION);
+        let Some(value) = values.next() else {
             return Self::Nothing;
         };
-        if headers.next().is_some() {
+        if values.next().is_some() {
             return Self::Illegible;
         }
         let value = value.as_bytes();
@@ -116,7 +118,7 @@ impl FromRequest for Presented {
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self::read(request)))
+        ready(Ok(Self::read(request.headers())))
     }
 }
 
@@ -157,7 +159,7 @@ mod tests {
         for value in headers {
             request = request.append_header((header::AUTHORIZATION, *value));
         }
-        Presented::read(&request.to_http_request())
+        Presented::read(request.to_http_request().headers())
     }
 
     /// C-42.

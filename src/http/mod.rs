@@ -1,15 +1,15 @@
 //! HTTP: URLs, JSON, problems, headers, limits. Handlers parse, call one use case and render.
 
 mod bare;
-mod bearer;
-mod body;
+pub mod bearer;
+pub mod body;
 mod connections;
 mod envelope;
 mod health;
 mod listener;
 pub mod metrics;
 mod openapi;
-mod problem;
+pub mod problem;
 mod register;
 mod request_id;
 mod request_log;

@@ -20,17 +20,17 @@ const RETRY_AFTER: &str = "1";
 
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct FieldError {
+pub struct FieldError {
     /// The field's name in the request.
     #[schema(example = "email")]
-    pub(crate) field: &'static str,
+    pub field: &'static str,
     /// What to do, for a person. Never the value.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 /// Each way a request can fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// The body cannot be parsed; says where.
     MalformedBody(String),
     /// The media type is not the one named.
