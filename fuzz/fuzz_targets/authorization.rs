@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../../tests/properties/authorization.rs"]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| property::check(bytes));
