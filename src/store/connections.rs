@@ -125,10 +125,7 @@ where
     type Error = StoreError;
 
     fn connect(&self) -> Result<Self::Connection, StoreError> {
-        // The driver panics on some malformed greetings, and r2d2 would wait for ever for an attempt that panicked.
-        let opened = catch_unwind(AssertUnwindSafe(|| self.manager.connect()))
-            .unwrap_or_else(|_| Err(StoreError::Bug("the driver panicked while connecting".to_owned())));
-        match opened {
+        match survive(|| self.manager.connect()) {
             Ok(session) => {
                 let generation = self.line.opened();
                 Ok(Tracked { session, line: Arc::clone(&self.line), generation, used: Instant::now() })
@@ -146,7 +143,7 @@ where
         }
         self.manager.is_valid(&mut connection.session)?;
         if connection.used.elapsed() > SILENCE {
-            connection.session.ping().inspect_err(|_| tell(&self.line, connection.session.condition()))?;
+            survive(|| connection.session.ping()).inspect_err(|_| tell(&self.line, connection.session.condition()))?;
         }
         Ok(())
     }
@@ -158,6 +155,13 @@ where
         // A panic while it was used: nobody knows what state it was left in.
         condition != Condition::Sound || std::thread::panicking()
     }
+}
+
+/// The driver panics on some malformed answers, and r2d2 would count a connection for ever whose opening or testing
+/// panicked.
+fn survive<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Bug("the driver panicked; another line tells where".to_owned())))
 }
 
 fn tell(line: &Line, condition: Condition) {
