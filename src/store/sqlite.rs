@@ -92,7 +92,7 @@ fn open(path: &Path, patience: Duration) -> Result<SqliteSession, StoreError> {
     // Before it is opened: if it is replaced in between, the first use finds out.
     let file = identity(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || {
+    let open = || -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(path, flags)?;
         conn.busy_timeout(patience)?;
         // WAL: readers and the writer do not wait for each other. FULL: a commit is on disk before a 201 is sent (O-11).
@@ -102,7 +102,8 @@ fn open(path: &Path, patience: Duration) -> Result<SqliteSession, StoreError> {
         conn.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         Ok(conn)
     };
-    let conn = open().map_err(|error| classify(&error))?;
+    // Whoever reads it must know which file is meant.
+    let conn = open().map_err(|error| unavailable(path, &error))?;
     Ok(SqliteSession { conn, file, condition: Condition::Sound })
 }
 
