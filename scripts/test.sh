@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # Everything a fresh machine needs to run the tests, then the tests.
 #
-#   scripts/test.sh                  unit tests, then the suites on SQLite, on MariaDB and in Chromium
+#   scripts/test.sh                  unit tests, then the suites on SQLite, on MariaDB and in Chromium, and the quick
+#                                    rows of the fault matrix
+#   scripts/test.sh --faults         the whole fault matrix instead, optimised, in about a quarter of an hour; prints its
+#                                    table (docs/reliability.md). As root, because one row needs a small disk
 #   TEST_MYSQL_URL=mysql://user:password@host:port/ scripts/test.sh
 #                                    and on that server too; its user must be allowed to create databases
 #
 # MariaDB runs privately in a temporary directory; nothing is left running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+case "${1:-}" in
+    "" | --faults) ;;
+    *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -20,6 +27,7 @@ command -v chromedriver >/dev/null || packages+=(chromium-driver)
 command -v sqlite3 >/dev/null || packages+=(sqlite3)
 command -v curl >/dev/null || packages+=(curl)
 command -v openssl >/dev/null || packages+=(openssl)
+command -v faketime >/dev/null || packages+=(faketime)
 if [ ${#packages[@]} -gt 0 ]; then
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         say "installing ${packages[*]}"
@@ -33,6 +41,21 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
 fi
 command -v cargo >/dev/null || { echo "Please install a Rust toolchain first: https://rustup.rs" >&2; exit 1; }
+
+# --- the fault matrix, each row with databases of its own
+if [ "${1:-}" = --faults ]; then
+    report=$(mktemp)
+    trap 'rm -f "$report"' EXIT
+    export FAULTS_REPORT=$report
+    cargo test --release --locked --quiet --no-run --test faults
+    status=0
+    # Rows that wait for most of their time run beside each other, those that measure run alone.
+    cargo test --release --locked --test faults -- --test-threads=2 quick:: || status=$?
+    cargo test --release --locked --test faults -- --test-threads=1 slow:: || status=$?
+    printf '\n| row | fault | load | lost | recovery |\n|---|---|---|---|---|\n'
+    sort -V "$report"
+    exit "$status"
+fi
 
 # --- a private MariaDB
 . scripts/private-mariadb.sh
@@ -53,6 +76,7 @@ run "unit tests, and everything on SQLite" cargo test --locked --lib --bins --te
 suites=(--test api --test store --test cli --test storm)
 run "the suites on MariaDB ($(mariadbd --version | sed 's/.*Ver \([^ ]*\).*/\1/'))" \
     env TEST_DATABASE_URL="$mariadb_url" cargo test --locked "${suites[@]}"
+run "the quick rows of the fault matrix" cargo test --locked --test faults -- --test-threads=3 quick::
 if [ -n "${TEST_MYSQL_URL:-}" ]; then
     run "the suites on TEST_MYSQL_URL" \
         env TEST_DATABASE_URL="$TEST_MYSQL_URL" cargo test --locked "${suites[@]}"
