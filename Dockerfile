@@ -6,6 +6,7 @@ COPY src src
 COPY sql sql
 # Named in Cargo.toml, so cargo wants it there; not built here.
 COPY benches benches
+COPY tests tests
 RUN cargo build --release --locked
 
 FROM debian:bookworm-slim

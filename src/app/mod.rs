@@ -66,6 +66,7 @@ pub struct Running {
     /// Where it tells its metrics, if it does.
     pub metrics_address: Option<SocketAddr>,
     shared: Shared,
+    store: Arc<Store>,
     http: Listening,
     metrics: Option<ServerHandle>,
     patience: Duration,
@@ -124,7 +125,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     };
     let patience = config.accounts.deadline;
     let _migration = migration;
-    Ok(Running { address, key_origin, metrics_address, shared, http, metrics, patience, _migration })
+    Ok(Running { address, key_origin, metrics_address, shared, store, http, metrics, patience, _migration })
 }
 
 impl Running {
@@ -135,6 +136,7 @@ impl Running {
         self.http.stop().await;
         let hasher = self.shared.hasher.drain(self.patience).await;
         let db = self.shared.db.drain(self.patience).await;
+        self.store.tidy();
         if let Some(metrics) = self.metrics {
             metrics.stop(false).await;
         }

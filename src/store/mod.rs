@@ -111,6 +111,16 @@ impl Store {
         matches!(self.settings.url, DatabaseUrl::Sqlite(_))
     }
 
+    /// Leaves everything in the one file that people copy, once the workers are idle: SQLite keeps what was written last
+    /// beside it. Blocks. Not vital, as the next start does the same.
+    pub fn tidy(&self) {
+        if let DatabaseUrl::Sqlite(path) = &self.settings.url
+            && let Err(error) = sqlite::checkpoint(path)
+        {
+            tracing::warn!(%error, "what was written last stays in the journal beside the database");
+        }
+    }
+
     /// Brings the schema up to date, under a lock; blocks. Returns the names of the files that were applied.
     ///
     /// Errors: as the database has it; running it again is always safe.

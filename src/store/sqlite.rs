@@ -107,6 +107,11 @@ fn open(path: &Path, patience: Duration) -> Result<SqliteSession, StoreError> {
     Ok(SqliteSession { conn, file, condition: Condition::Sound })
 }
 
+/// Moves what is in the write-ahead log into the database, and empties the log.
+pub(crate) fn checkpoint(path: &Path) -> Result<(), StoreError> {
+    open(path, LOCK_TIMEOUT)?.run("PRAGMA wal_checkpoint(TRUNCATE)")
+}
+
 /// A connection with its prepared statements.
 pub(crate) struct SqliteSession {
     conn: Connection,
