@@ -33,14 +33,67 @@ fn the_readme_names_its_two_commands_and_each_document_exists() {
     for command in ["cargo run --release", "./scripts/test.sh"] {
         assert!(readme.contains(command), "{command}");
     }
-    for page in ["README.md", "CONTRIBUTING.md", "docs/architecture.md"] {
-        let (text, dir) = (read(page), path(page));
-        let dir = dir.parent().unwrap();
-        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
-            let is_local = !link.is_empty() && !link.contains("://");
-            assert!(!is_local || dir.join(link).exists(), "{page} links to {link}, which is not there");
+    for page in ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/operations.md"] {
+        let text = read(page);
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path(page) } else { path(page).parent().unwrap().join(file) };
+            assert!(target.exists(), "{page} links to {link}, which is not there");
+            if !heading.is_empty() {
+                let known = headings(&std::fs::read_to_string(&target).unwrap());
+                assert!(known.iter().any(|known| known == heading), "{page} links to {link}; there is {known:?}");
+            }
         }
     }
+}
+
+/// The headings of a page as links name them.
+fn headings(page: &str) -> Vec<String> {
+    let is_heading = |line: &&str| line.starts_with('#') && line.trim_start_matches('#').starts_with(' ');
+    let name = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
+    };
+    page.lines().filter(is_heading).map(name).collect()
+}
+
+/// A setting that is written wrong, or that is no more, would be ignored by the server without a word.
+#[test]
+fn the_documents_name_settings_that_exist() {
+    const OTHERS: &[&str] = &["AF_INET", "AF_INET6", "AF_UNIX"];
+    let reference = tegata::config::reference();
+    for page in ["README.md", "docs/operations.md"] {
+        let text = read(page);
+        let is_name = |word: &&str| {
+            word.contains('_')
+                && word.starts_with(|c: char| c.is_ascii_uppercase())
+                && !word.contains(|c: char| c.is_ascii_lowercase())
+        };
+        let names: Vec<_> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(is_name).collect();
+        assert!(names.len() > 5, "{page}");
+        for name in names.into_iter().filter(|name| !OTHERS.contains(name)) {
+            assert!(reference.contains(&format!("`{name}`")), "{page} names {name}, which is no setting");
+        }
+    }
+}
+
+/// Whoever is woken by an alert finds what to do, and nothing is explained that does not exist.
+#[test]
+fn each_alert_has_its_section() {
+    let rules = read("docs/monitoring/alerts.yml");
+    let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let page = read("docs/operations.md");
+    let section = page.split("\n## Alerts\n").nth(1).unwrap();
+    let mut explained: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert!(alerts.len() > 10);
+    for alert in alerts {
+        let at = explained.iter().position(|known| *known == alert);
+        explained.remove(at.unwrap_or_else(|| panic!("docs/operations.md does not explain {alert}")));
+    }
+    assert!(explained.is_empty(), "there is no alert {explained:?}");
 }
 
 /// The container's build: what the Dockerfile copies is let through by .dockerignore, and cargo can read the manifest
