@@ -124,7 +124,13 @@ impl MariaDb {
             assert!(is_over.is_none() && began.elapsed() < Duration::from_secs(30), "{is_over:?}: {}", self.log());
             pause(Duration::from_millis(10));
         }
-        Instant::now()
+        let accepts = Instant::now();
+        // The administrator's socket opens a moment after the port.
+        while Conn::new(self.administrator()).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(30), "{}", self.log());
+            pause(Duration::from_millis(10));
+        }
+        accepts
     }
 
     /// kill -9.
@@ -146,8 +152,11 @@ impl MariaDb {
 
     /// A connection of the administrator's, past any proxy; also when no more connections are allowed.
     pub fn root(&self) -> Conn {
-        let socket = self.socket().display().to_string();
-        Conn::new(OptsBuilder::new().user(Some("root")).socket(Some(socket))).unwrap()
+        Conn::new(self.administrator()).unwrap()
+    }
+
+    fn administrator(&self) -> OptsBuilder {
+        OptsBuilder::new().user(Some("root")).socket(Some(self.socket().display().to_string()))
     }
 
     pub fn execute(&self, sql: &str) {

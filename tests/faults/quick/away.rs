@@ -60,20 +60,24 @@ fn f02_the_database_restarts_while_nobody_asks() {
     let mut scene = Scene::on_mariadb(&[]);
     scene.until_ready();
     load::hold(scene.address, 50, Duration::from_secs(2)).settle(scene.address, || scene.engine.rows()).expect_clean();
+    // The next ledger knows only its own accounts.
+    scene.engine.execute("DELETE FROM users");
     scene.database().stop();
     pause(Duration::from_secs(3));
     let accepts = scene.database().start_again();
-    pause(Duration::from_secs(1));
+    let idle = Duration::from_secs(1);
+    pause(idle);
     let ledger = load::hold(scene.address, 50, Duration::from_secs(3));
     let (reads, all) = (
         ledger.count(|attempt| attempt.action.is_read() && !attempt.is_well()),
         ledger.count(|attempt| !attempt.is_well()),
     );
-    report::row("F-02", "MariaDB restarts, the pool is stale", &ledger, 0, Some(ledger.first_good_after(accepts)));
+    let verdict = ledger.settle(scene.address, || scene.engine.rows());
+    let first = ledger.first_good_after(accepts).saturating_sub(idle);
+    report::row("F-02", "MariaDB restarts, the pool is stale", &ledger, verdict.lost, Some(first));
+    verdict.expect_clean();
     assert_eq!(reads, 0, "a stale connection costs no read");
     assert!(all <= 4, "{all} noticed, the pool has 4");
-    // The first load's accounts are not this ledger's, so only the answers are judged.
-    assert_eq!(ledger.complaints(|_| false), [""; 0]);
     scene.stop();
 }
 
@@ -145,7 +149,7 @@ fn f06_the_database_is_down_when_we_start() {
     pause(Duration::from_secs(3));
     scene.database().start_again();
     let ready = scene.until_ready();
-    report::line("F-06", "MariaDB is down at our start", "-", "0", &format!("{} ms", ready.as_millis()));
+    report::line("F-06", "MariaDB is down at our start", "-", "-", &format!("{} ms", ready.as_millis()));
     assert!(ready < Duration::from_secs(2), "ready after {ready:?}");
     scene.signed_in("a@example.com");
     let (_, log) = scene.stop();

@@ -39,7 +39,7 @@ fn f24_slow_heads() {
             "F-24",
             &format!("100 heads at a byte a second, {name}"),
             &format!("closed after {} ms", longest.as_millis()),
-            "0",
+            "-",
             "-",
         );
         assert_eq!(open, 0, "{name}: {open} are still open after 15 s");
@@ -74,7 +74,7 @@ fn f25_descriptors_run_out() {
         "F-25",
         "1500 idle connections, 1024 descriptors",
         &format!("{spent} ticks of CPU in 2 s"),
-        "0",
+        "-",
         &format!("{} ms", served.as_millis()),
     );
     assert_eq!(crowd.open(), 0, "idle ones are closed");
@@ -138,7 +138,7 @@ fn f26_bodies_without_end() {
         }
     }
     let grown = scene.rss_kib().saturating_sub(before);
-    report::line("F-26", "bodies of a gigabyte and without end", &format!("12, memory +{grown} KiB"), "0", "-");
+    report::line("F-26", "bodies of a gigabyte and without end", &format!("12, memory +{grown} KiB"), "-", "-");
     assert!(grown < 16 * 1024, "it keeps {grown} KiB");
     scene.stop();
 }

@@ -28,7 +28,7 @@ pub fn f27(count: u64) {
     let [good, refused, broken] = [good, refused, broken].map(|class| class.load(Ordering::Relaxed));
     let answers = heard.answers.load(Ordering::Relaxed);
     let load = format!("{count} sent, {answers} answered: {good} x 2xx, {refused} x 4xx, {broken} x 5xx");
-    report::line("F-27", "damaged requests of every route", &load, "0", "-");
+    report::line("F-27", "damaged requests of every route", &load, "-", "-");
     assert!(complaints.is_empty(), "{} complaints, the first: {}", complaints.len(), complaints[0]);
     // Damage that always breaks the framing would never reach a handler.
     assert!(good > count / 100 && refused > count / 100, "{load}");
@@ -94,7 +94,7 @@ fn f29_forged_tokens() {
         assert_eq!((answer.status, &*answer.body), (200, r#"{"is_logined":false}"#), "{forged}");
     }
     assert!(bait.accept().is_err(), "nobody asked elsewhere for a key");
-    report::line("F-29", "forged tokens", &format!("{} refused", forged.len()), "0", "-");
+    report::line("F-29", "forged tokens", &format!("{} refused", forged.len()), "-", "-");
     scene.stop();
 }
 
@@ -146,6 +146,6 @@ fn f39_a_thousand_pipelined() {
             assert_eq!(answer.status, *status, "number {at}: {answer:?}");
         }
     });
-    report::line("F-39", "pipelining, good and bad in turn", "1000", "0", "-");
+    report::line("F-39", "pipelining, good and bad in turn", "1000", "-", "-");
     scene.stop();
 }

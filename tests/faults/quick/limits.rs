@@ -60,7 +60,7 @@ fn f28_the_database_talks_nonsense() {
         proxy.hits(),
         began.elapsed().as_secs()
     );
-    report::line("F-28", "MariaDB answers nonsense", &load, "0", &format!("{} ms", back.as_millis()));
+    report::line("F-28", "MariaDB answers nonsense", &load, "-", &format!("{} ms", back.as_millis()));
     assert!(proxy.hits() > 20 && failed > 3, "the fault took place: {load}");
     assert!(back < Duration::from_secs(2), "{back:?} after {cleared:?}");
     assert_eq!(ledger.count(|attempt| !attempt.is_well()), 0, "every worker is there");
@@ -99,7 +99,7 @@ fn f28_damaged_rows() {
         assert_eq!(get_as(scene.address, "/api/user/me", &token).unwrap().status, 200);
     }
     let grown = scene.peak_rss_kib().saturating_sub(before);
-    report::line("F-28", "rows with damaged hashes", &format!("45 sign-ins, +{grown} KiB"), "0", "-");
+    report::line("F-28", "rows with damaged hashes", &format!("45 sign-ins, +{grown} KiB"), "-", "-");
     assert!(grown < 64 << 10, "a stored hash decides how much memory is taken: {grown} KiB");
     scene.stop();
 }
@@ -115,7 +115,7 @@ fn f33_more_hash_memory_than_there_is() {
     let output =
         run(dir.path(), &[("BIND_ADDR", "127.0.0.1:0"), ("SCRYPT_LOG_N", "17"), ("HASH_THREADS", &threads)], &[]);
     let told = String::from_utf8_lossy(&output.stderr);
-    report::line("F-33", "more hash memory than there is", "-", "0", "refuses to start");
+    report::line("F-33", "more hash memory than there is", "-", "-", "refuses to start");
     assert!(output.status.code() == Some(1) && told.contains("HASH_THREADS"), "{:?} {told}", output.status);
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
@@ -131,7 +131,7 @@ fn f35_the_log_cannot_be_written() {
     let mut child = Guard(command.spawn().unwrap());
     let address = announced(&mut child.0);
     works(address, "full");
-    report::line("F-35", "the log is on a full disk", "200 requests", "0", "-");
+    report::line("F-35", "the log is on a full disk", "200 requests", "-", "-");
 }
 
 /// With no standard output and no standard error at all.
@@ -148,7 +148,7 @@ fn f35_the_log_is_closed() {
     let _child = Guard(command.spawn().unwrap());
     until(Duration::from_secs(5), "it listens", || get(address, "/livez").is_ok());
     works(address, "closed");
-    report::line("F-35", "standard output and error are closed", "200 requests", "0", "-");
+    report::line("F-35", "standard output and error are closed", "200 requests", "-", "-");
 }
 
 /// With a log pipe that nobody reads: a full pipe stops whoever writes to it, which must not be whoever serves.
@@ -175,7 +175,7 @@ fn f35_nobody_reads_the_log() {
         assert_eq!(get(address, "/nowhere").unwrap().status, 404);
     }
     let took = began.elapsed();
-    report::line("F-35", "nobody reads the log pipe", &format!("{requests} requests, {held} bytes wait"), "0", "-");
+    report::line("F-35", "nobody reads the log pipe", &format!("{requests} requests, {held} bytes wait"), "-", "-");
     assert!(held >= 60 << 10, "the pipe is full after {requests} requests, {took:?}: {held} bytes");
 }
 
