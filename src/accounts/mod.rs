@@ -110,7 +110,7 @@ impl Shared {
     ///
     /// Errors: [`Error::Overloaded`] after [`REFUSAL_PAUSE`] without one.
     async fn hash_place(&self) -> Result<Slot<HashExecutor>, Error> {
-        match self.hasher.reserve() {
+        match self.hasher.try_reserve() {
             Err(PoolError::Busy) => {
                 tokio::time::sleep(REFUSAL_PAUSE).await;
                 Ok(self.hasher.reserve()?)

@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -42,36 +43,60 @@ struct Process;
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let memory = ConstGauge::new(resident_bytes().unwrap_or(0));
-        let files = ConstGauge::new(open_files().unwrap_or(0));
-        let lines = ConstCounter::new(log::dropped_lines());
-        memory.encode(encoder.encode_descriptor(
-            "process_resident_memory",
-            "Memory in use",
-            Some(&Unit::Bytes),
-            MetricType::Gauge,
-        )?)?;
-        files.encode(encoder.encode_descriptor(
-            "process_open_fds",
-            "Files and sockets that are open",
+        let Stat { cpu_seconds, started } = stat().unwrap_or_default();
+        let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: f64| {
+            ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
+        };
+        let files = |count: Option<u64>| count.map_or(0.0, |count| count as f64);
+        gauge("process_resident_memory", "Memory in use", Some(&Unit::Bytes), resident_bytes().unwrap_or(0.0))?;
+        gauge("process_open_fds", "Files and sockets that are open", None, files(open_files()))?;
+        gauge(
+            "process_max_fds",
+            "Files and sockets that may be open",
             None,
-            MetricType::Gauge,
-        )?)?;
-        lines.encode(encoder.encode_descriptor(
-            "tegata_log_lines_dropped",
-            "Log lines that nobody took in",
+            files(getrlimit(Resource::Nofile).current),
+        )?;
+        gauge("process_start_time", "When it started, since 1970", Some(&Unit::Seconds), started)?;
+        let mut counter = |name: &str, help: &str, unit: Option<&Unit>, value: f64| {
+            ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, unit, MetricType::Counter)?)
+        };
+        counter("process_cpu", "Time at work on all cores", Some(&Unit::Seconds), cpu_seconds)?;
+        counter("tegata_log_lines_dropped", "Log lines that nobody took in", None, log::dropped_lines() as f64)?;
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        Info::new(version).encode(encoder.encode_descriptor(
+            "tegata_build",
+            "What runs here",
             None,
-            MetricType::Counter,
+            MetricType::Info,
         )?)
     }
 }
 
-fn resident_bytes() -> Option<i64> {
+fn resident_bytes() -> Option<f64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: i64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    pages.checked_mul(i64::try_from(rustix::param::page_size()).ok()?)
+    let pages: f64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as f64)
 }
 
-fn open_files() -> Option<i64> {
-    i64::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).ok()
+fn open_files() -> Option<u64> {
+    u64::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).ok()
+}
+
+#[derive(Default)]
+struct Stat {
+    cpu_seconds: f64,
+    /// Seconds since 1970.
+    started: f64,
+}
+
+/// proc(5), /proc/pid/stat: fields 14, 15 and 22, in clock ticks; the last since the machine was started.
+fn stat() -> Option<Stat> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is a name in parentheses, which may hold anything.
+    let fields: Vec<f64> =
+        stat.rsplit_once(')')?.1.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let boot = fs::read_to_string("/proc/stat").ok()?;
+    let boot: f64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(Stat { cpu_seconds: (fields.get(11)? + fields.get(12)?) / ticks, started: boot + fields.get(19)? / ticks })
 }

@@ -155,7 +155,7 @@ impl Config {
             problems,
         );
         let is_json = one_of("LOG_FORMAT", raw.log_format, ["text", "json"], problems) == 1;
-        let filter = raw.rust_log.unwrap_or_else(|| DEFAULT_LOG.to_owned());
+        let filter = format!("{QUIET},{}", raw.rust_log.as_deref().unwrap_or("info"));
         if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
             problems.push("RUST_LOG is not a log filter, such as info or info,tegata::store=debug".to_owned());
         }
@@ -180,8 +180,9 @@ impl Config {
     }
 }
 
-/// Without the HTTP server's own account of how it starts, and its lines for each client that speaks no HTTP.
-const DEFAULT_LOG: &str = "info,actix_server=off,actix_http=off";
+/// Said before whatever the settings say, which may say otherwise: the HTTP server's own account of how it starts and
+/// stops, and a line for each client that speaks no HTTP, tell an operator nothing.
+const QUIET: &str = "actix_server=off,actix_http=off";
 
 /// Queries that may wait for a database worker. Sign-ins and registrations hold a place in the hash pool first, and
 /// look-ups travel together, so this many never wait in a healthy server.

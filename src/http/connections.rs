@@ -203,6 +203,7 @@ impl Open {
 
 impl Connections {
     pub(crate) fn new(limits: Limits, metrics: ConnectionMetrics) -> Arc<Self> {
+        metrics.limit.set(i64::try_from(limits.total).unwrap_or(i64::MAX));
         Arc::new(Self { limits, open: Mutex::default(), metrics })
     }
 
@@ -291,6 +292,13 @@ impl Connections {
 }
 
 impl Connection {
+    /// What came in is no HTTP.
+    pub(crate) fn is_malformed(&self) {
+        if let Some(all) = self.all.upgrade() {
+            all.metrics.malformed.inc();
+        }
+    }
+
     /// It was closed.
     pub(crate) fn closed(&self) {
         if let Some(all) = self.all.upgrade() {

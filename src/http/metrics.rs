@@ -27,9 +27,11 @@ pub struct Metrics {
 #[derive(Clone, Default)]
 pub(crate) struct ConnectionMetrics {
     pub(crate) open: Gauge,
+    pub(crate) limit: Gauge,
     pub(crate) refused: Counter,
     pub(crate) crowded_out: Counter,
     pub(crate) slow: Counter,
+    pub(crate) malformed: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,7 +54,7 @@ impl Metrics {
             lines_left_out: Counter::default(),
             connections: ConnectionMetrics::default(),
         };
-        let ConnectionMetrics { open, refused, crowded_out, slow } = &new.connections;
+        let ConnectionMetrics { open, limit, refused, crowded_out, slow, malformed } = &new.connections;
         registry.register_with_unit(
             "http_request_duration",
             "From the end of a request's head to its answer, by route and status",
@@ -66,6 +68,12 @@ impl Metrics {
             new.lines_left_out.clone(),
         );
         registry.register("http_connections", "Connections that are open", open.clone());
+        registry.register("http_connections_limit", "Connections that there may be", limit.clone());
+        registry.register(
+            "http_connections_malformed",
+            "Connections closed because what came was no HTTP",
+            malformed.clone(),
+        );
         registry.register("http_connections_refused", "Connections refused because all were at work", refused.clone());
         registry.register(
             "http_connections_crowded_out",

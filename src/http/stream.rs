@@ -104,6 +104,7 @@ impl AsyncRead for Stream {
         }
         if this.connection.expects_head() && !this.head.is_well_formed(&buffer.filled()[before..]) {
             buffer.set_filled(before);
+            this.connection.is_malformed();
             this.end(Some(Kind::MalformedHead));
         }
         Poll::Ready(Ok(()))
@@ -160,6 +161,7 @@ impl AsyncWrite for Stream {
         this.hear(context);
         ready!(this.poll_outbox(context))?;
         if let Some((ours, refusal)) = bare::split_unsaid(bytes) {
+            this.connection.is_malformed();
             // The answers of requests before it go first.
             this.outbox.extend_from_slice(ours);
             this.outbox.extend_from_slice(&bare::answer(refusal));

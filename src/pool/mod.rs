@@ -152,13 +152,17 @@ impl<A: Actor<Context = SyncContext<A>>> Pool<A> {
     ///
     /// Errors: [`PoolError::Busy`] at once if none is, [`PoolError::Stopping`] after [`Pool::drain`].
     pub fn reserve(&self) -> Result<Slot<A>, PoolError> {
+        self.try_reserve().inspect_err(|_| {
+            self.gauges.refused.inc();
+        })
+    }
+
+    /// The same for somebody who will ask again: no refusal is counted.
+    pub fn try_reserve(&self) -> Result<Slot<A>, PoolError> {
         if self.slots.is_closed() {
             return Err(PoolError::Stopping);
         }
-        let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
-            self.gauges.refused.inc();
-            PoolError::Busy
-        })?;
+        let permit = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| PoolError::Busy)?;
         self.gauges.in_use.inc();
         Ok(Slot { addr: self.addr.clone(), permit: Permit { _permit: permit, gauges: Arc::clone(&self.gauges) } })
     }

@@ -110,11 +110,11 @@ impl Line {
     }
 }
 
-/// Logs that the database cannot be reached: once a second at most, whoever finds it out, however often (F-06).
+/// Logs that the database cannot be used: once a second at most, whoever finds it out, however often (F-06).
 pub fn report_away(error: &dyn Display) {
     static GATE: Gate = Gate::per_second(1);
     if GATE.passes().is_some() {
-        tracing::warn!(%error, "cannot reach the database; trying again");
+        tracing::warn!(%error, "cannot use the database; trying again");
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) struct Labels {
     pub(super) reason: &'static str,
 }
 
+pub(super) const LOST_A_RACE: Labels = Labels { reason: "lost a race" };
+pub(super) const LOST_THE_CONNECTION: Labels = Labels { reason: "lost the connection" };
+
 impl Metrics {
     /// Makes them part of what `registry` tells.
     #[must_use]
@@ -33,6 +36,10 @@ impl Metrics {
             new.away.clone(),
         );
         registry.register("database_outages", "Times that the breaker opened", new.outages.clone());
+        // There from the start: what appears with its first event hides it from whoever watches for a change.
+        for reason in [LOST_A_RACE, LOST_THE_CONNECTION] {
+            drop(new.retries.get_or_create(&reason));
+        }
         registry.register("database_retries", "Queries that ran again, by reason", new.retries.clone());
         new
     }

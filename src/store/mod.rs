@@ -23,6 +23,7 @@ use crate::domain::clock::UnixTime;
 use crate::pool::{self, Admitted, Panicked, Pool, PoolError, Presence, Waited};
 use crate::store::connections::Connections;
 use crate::store::line::Line;
+use crate::store::metrics::{LOST_A_RACE, LOST_THE_CONNECTION};
 use crate::store::session::Session;
 
 pub use crate::store::error::StoreError;
@@ -215,16 +216,16 @@ impl DbExecutor {
                 StoreError::Retry(_) if races < MAX_RETRIES && began.elapsed() < RETRY_WINDOW => {
                     pause(races);
                     races += 1;
-                    "lost a race"
+                    LOST_A_RACE
                 }
                 // A connection that died while it lay idle says nothing about the database.
                 StoreError::Lost(_) if losses == 0 => {
                     losses += 1;
-                    "lost the connection"
+                    LOST_THE_CONNECTION
                 }
                 _ => return Err(error),
             };
-            self.metrics.retries.get_or_create(&metrics::Labels { reason }).inc();
+            self.metrics.retries.get_or_create(&reason).inc();
         }
     }
 

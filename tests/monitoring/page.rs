@@ -51,6 +51,7 @@ impl Page {
             let endings: &[&str] = match page.types[&family].as_str() {
                 "counter" => &["_total"],
                 "gauge" => &[""],
+                "info" => &["_info"],
                 "histogram" => &["_bucket", "_count", "_sum"],
                 other => panic!("{other}"),
             };
