@@ -126,30 +126,35 @@ fn f20_a_thousand_bad_logins_at_once() {
     scene.stop();
 }
 
-/// A thousand clients ask and vanish: what nobody waits for is not hashed.
+/// A thousand clients ask and vanish, each at once, or all together once every place is taken: what nobody waits for
+/// keeps nobody waiting.
 #[test]
 fn f22_a_thousand_logins_are_abandoned() {
     raise_the_limit();
     let mut scene = Scene::on_sqlite(PRODUCTION);
     scene.signed_in("a@example.com");
-    // All of them are there before any leaves: a request that is reset before it was read costs nothing anyway.
-    let streams: Vec<_> = (0..1000)
-        .map(|number| {
-            let mut stream = TcpStream::connect(scene.address).unwrap();
-            stream.write_all(&grant(&format!("{number}@example.com"), PASSWORD)).unwrap();
-            stream
-        })
-        .collect();
-    let full = || client::sign_in(scene.address, "a@example.com", PASSWORD).unwrap().status == 503;
-    until(Duration::from_secs(2), "every place is taken", full);
-    for stream in streams {
+    let ask = |number: u32| {
+        let mut stream = TcpStream::connect(scene.address).unwrap();
+        stream.write_all(&grant(&format!("{number}@example.com"), PASSWORD)).unwrap();
         set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        stream
+    };
+    let sign_in = || client::sign_in(scene.address, "a@example.com", PASSWORD).unwrap().status;
+    let mut slowest = Duration::ZERO;
+    for are_together in [true, false, true, false] {
+        if are_together {
+            let streams: Vec<_> = (0..1000).map(ask).collect();
+            until(Duration::from_secs(2), "every place is taken", || sign_in() == 503);
+            drop(streams);
+        } else {
+            (0..1000).for_each(|number| drop(ask(number)));
+        }
+        // What is hashed for nobody would be served first: the queue holds four seconds of work.
+        let again = until(Duration::from_secs(10), "a good login is served", || sign_in() == 200);
+        let how = if are_together { "reset together" } else { "each reset at once" };
+        report::line("F-22", &format!("1000 logins, {how}"), "1000", "-", &format!("{} ms", again.as_millis()));
+        slowest = slowest.max(again);
     }
-    // What is hashed for nobody keeps others waiting: the queue holds four seconds of work.
-    let again = until(Duration::from_secs(10), "a good login is served", || {
-        client::sign_in(scene.address, "a@example.com", PASSWORD).unwrap().status == 200
-    });
-    report::line("F-22", "1000 logins, each reset at once", "1000", "-", &format!("{} ms", again.as_millis()));
-    assert!(again < Duration::from_secs(2), "the queue was not empty for {again:?}");
+    assert!(slowest < Duration::from_secs(2), "the queue was not empty for {slowest:?}");
     scene.stop();
 }
