@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use prometheus_client::registry::Registry;
-use tegata::accounts::{self, Services, Shared, identify::identify};
+use tegata::accounts::{self, Services, SessionSettings, Shared, identify::identify};
 use tegata::domain::clock::{Clock, SystemClock};
 use tegata::domain::email::Email;
 use tegata::domain::password::{Password, PasswordHash, PasswordRules};
@@ -23,12 +23,12 @@ const SECRET: &str = "the quick brown fox jumps over 13 lazy dogs";
 
 fn keyring() -> Keyring {
     let secret = SecretKey::parse(SECRET).expect("a good key");
-    Keyring::new(&Settings { secret, lifetime_secs: 3600 }).expect("a keyring")
+    Keyring::new(&Settings { secret, previous: None, lifetime_secs: 3600 }).expect("a keyring")
 }
 
 fn token(keyring: &Keyring, id: i64) -> String {
     let user = User { id: UserId(id), email: "someone@example.com".to_owned(), is_disabled: false };
-    keyring.issue(&user, SystemClock.now()).expect("a token").token
+    keyring.issue(&user, None, SystemClock.now()).expect("a token").token
 }
 
 /// Our check of a token beside the library's own.
@@ -79,7 +79,8 @@ fn gather(criterion: &mut Criterion) {
         let hasher =
             hashing::Settings { cost, threads: 1, patience: Duration::from_secs(1) }.start(&pool::Metrics::default());
         let rules = PasswordRules { min_code_points: 8 };
-        let settings = accounts::Settings { rules, deadline: Duration::from_secs(5) };
+        let sessions = SessionSettings { idle_secs: 86_400, max_secs: 86_400 };
+        let settings = accounts::Settings { rules, deadline: Duration::from_secs(5), sessions };
         let metrics = accounts::Metrics::register(&mut Registry::default());
         Services::start(
             Shared::new(settings, db, hasher, cost, keyring(), Arc::new(SystemClock), metrics).expect("services"),

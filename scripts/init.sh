@@ -90,7 +90,9 @@ for path in sql/"$engine"/*.sql; do
         { cat "$path"; echo ';'; } | run
     fi
     if [ "$(echo "SELECT COUNT(*) FROM schema_migrations WHERE version = $version;" | run)" = 0 ]; then
-        [ "$version" -eq 0 ] || { cat "$path"; echo ';'; } | run
+        # A change that was made before, by a run that was stopped before it recorded it, is as good as made now.
+        [ "$version" -eq 0 ] || problem=$({ cat "$path"; echo ';'; } | run 2>&1) ||
+            case $problem in *'Duplicate column name'* | *'duplicate column name'*) ;; *) die "$problem" ;; esac
         # Two that run at once may both come here; the second finds the record made.
         case $engine in sqlite) ignore='INSERT OR IGNORE' ;; *) ignore='INSERT IGNORE' ;; esac
         echo "$ignore INTO schema_migrations (version, name, applied_at) VALUES ($version, '$name', $(date +%s));" | run

@@ -145,7 +145,7 @@ fn migrate_makes_the_schema_and_the_server_is_healthy_on_it() {
     let environment = environment(&database);
     let first = run(&database.dir, &environment, &["migrate"]);
     assert!(
-        first.status.success() && text(&first).contains("applied 0000_schema_migrations, 0001_users"),
+        first.status.success() && text(&first).contains("applied 0000_schema_migrations, 0001_users, "),
         "{}",
         text(&first)
     );
@@ -177,7 +177,8 @@ fn five_replicas_start_at_once_on_an_empty_database() {
         assert_eq!(register(server, &format!("{number}@example.com")), 201);
     }
     assert_eq!(database.column("SELECT COUNT(*) FROM users"), ["5"]);
-    assert_eq!(database.column("SELECT COUNT(*) FROM schema_migrations"), ["2"]);
+    let files = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/sqlite")).unwrap().count();
+    assert_eq!(database.column("SELECT COUNT(*) FROM schema_migrations"), [files.to_string()]);
     let applied = servers.into_iter().map(|server| {
         server.signal(Signal::TERM);
         let (status, log) = server.wait();

@@ -24,6 +24,8 @@ const MAY_USE_ACTORS: &[&str] = &[
     "pool/mod.rs",
     "store/mod.rs",
     "store/users.rs",
+    "store/sessions.rs",
+    "store/standings.rs",
     "hashing/mod.rs",
     "accounts/mod.rs",
     "accounts/authenticator.rs",

@@ -2,9 +2,11 @@
 
 use mysql::prelude::Queryable;
 use tegata::domain::clock::UnixTime;
+use tegata::domain::session::Anchor;
 use tegata::domain::user::UserId;
 use tegata::pool;
-use tegata::store::users::{FindUsers, Ping};
+use tegata::store::standings::FindStandings;
+use tegata::store::users::Ping;
 use tegata::store::{self, DatabaseUrl, Settings, Store, StoreError};
 
 #[expect(clippy::disallowed_methods, reason = "how scripts/test.sh says where its MariaDB is")]
@@ -52,7 +54,7 @@ impl Drop for Database {
 async fn a_query_is_one_round_trip_on_a_kept_connection() {
     let mut database = Database::create("tegata_round_trips");
     let pool = database.start("", 1);
-    let find = || pool.call(FindUsers { ids: vec![UserId(1)] });
+    let find = || pool.call(FindStandings { anchors: vec![Anchor::User(UserId(1))] });
     find().await.unwrap().unwrap();
     let before =
         ["Com_admin_commands", "Com_stmt_prepare", "Com_stmt_execute", "Connections"].map(|name| database.status(name));

@@ -6,9 +6,11 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Addr, Context, Handler, Message};
 
 use crate::accounts::Error;
-use crate::accounts::gather::Gather;
+use crate::accounts::gather::{Gather, Inquiry};
+use crate::accounts::identify::SignedIn;
 use crate::domain::clock::UnixTime;
-use crate::domain::user::{User, UserId};
+use crate::domain::session::SessionId;
+use crate::domain::user::User;
 use crate::tokens::{AccessToken, Keyring};
 
 /// Starts an authenticator on the current arbiter.
@@ -32,6 +34,8 @@ impl Actor for Authenticator {
 pub struct IssueToken {
     /// Whom it names.
     pub user: User,
+    /// The session that it belongs to.
+    pub session: Option<SessionId>,
     /// From when on it is valid.
     pub now: UnixTime,
 }
@@ -40,13 +44,15 @@ impl Handler<IssueToken> for Authenticator {
     type Result = Result<AccessToken, Error>;
 
     fn handle(&mut self, message: IssueToken, _: &mut Context<Self>) -> Self::Result {
-        self.keyring.issue(&message.user, message.now).map_err(|_| Error::Internal("cannot sign".to_owned()))
+        self.keyring
+            .issue(&message.user, message.session, message.now)
+            .map_err(|_| Error::Internal("cannot sign".to_owned()))
     }
 }
 
-/// Whose token is this, as of now: [`Error::TokenRefused`] also when the user is gone or disabled.
+/// Whose token is this, as of now: [`Error::TokenRefused`] also when the user is gone or disabled, or signed out.
 #[derive(Message)]
-#[rtype(result = "Result<User, Error>")]
+#[rtype(result = "Result<SignedIn, Error>")]
 pub struct Authenticate {
     /// The token as presented.
     pub token: String,
@@ -59,7 +65,7 @@ impl Handler<Authenticate> for Authenticator {
 
     fn handle(&mut self, message: Authenticate, _: &mut Context<Self>) -> Authentication {
         match self.keyring.check(&message.token, message.now) {
-            Ok(id) => Authentication::LookUp(id, self.gather.clone()),
+            Ok(claimed) => Authentication::LookUp(Inquiry { claimed, now: message.now }, self.gather.clone()),
             Err(_) => Authentication::Refused,
         }
     }
@@ -71,16 +77,16 @@ pub enum Authentication {
     /// Answered without the database.
     Refused,
     /// The signature is right; the row decides.
-    LookUp(UserId, Gather),
+    LookUp(Inquiry, Gather),
 }
 
 impl MessageResponse<Authenticator, Authenticate> for Authentication {
-    fn handle(self, _: &mut Context<Authenticator>, reply: Option<OneshotSender<Result<User, Error>>>) {
+    fn handle(self, _: &mut Context<Authenticator>, reply: Option<OneshotSender<Result<SignedIn, Error>>>) {
         // Nobody waits for the answer: nothing to do.
         let Some(reply) = reply else { return };
         match self {
             Self::Refused => drop(reply.send(Err(Error::TokenRefused))),
-            Self::LookUp(id, gather) => gather.look_up(id, reply),
+            Self::LookUp(inquiry, gather) => gather.look_up(inquiry, reply),
         }
     }
 }

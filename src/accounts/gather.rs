@@ -12,12 +12,23 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 
 use crate::accounts::Error;
-use crate::domain::user::{User, UserId};
+use crate::accounts::identify::SignedIn;
+use crate::domain::clock::UnixTime;
+use crate::domain::session::{Anchor, Claimed};
 use crate::store::Database;
-use crate::store::users::{FindUsers, FoundUsers, MAX_IDS};
+use crate::store::standings::{FindStandings, MAX_ANCHORS, Standings};
 
-/// Where an answer goes: the user, or why there is none.
-pub(crate) type Reply = oneshot::Sender<Result<User, Error>>;
+/// Where an answer goes: who is signed in, or why nobody is.
+pub(crate) type Reply = oneshot::Sender<Result<SignedIn, Error>>;
+
+/// A token whose signature is right.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry {
+    /// What it says.
+    pub claimed: Claimed,
+    /// Judged at this time.
+    pub now: UnixTime,
+}
 
 /// The look-ups of one thread.
 #[derive(Clone)]
@@ -32,12 +43,12 @@ struct State {
     waiting: Vec<Waiting>,
     /// Whether [`Gather::ask`] is under way.
     is_asking: bool,
-    /// How many users each query asked for.
+    /// How many rows each query asked for.
     batches: Histogram,
 }
 
 struct Waiting {
-    id: UserId,
+    inquiry: Inquiry,
     reply: Reply,
     since: Instant,
 }
@@ -49,10 +60,10 @@ impl Gather {
         Self(Rc::new(RefCell::new(State { db, patience, waiting: Vec::new(), is_asking: false, batches })))
     }
 
-    /// Looks `id` up and tells `reply`.
-    pub(crate) fn look_up(&self, id: UserId, reply: Reply) {
+    /// Holds a token against what the database says now, and tells `reply`.
+    pub(crate) fn look_up(&self, inquiry: Inquiry, reply: Reply) {
         let mut state = self.0.borrow_mut();
-        state.waiting.push(Waiting { id, reply, since: Instant::now() });
+        state.waiting.push(Waiting { inquiry, reply, since: Instant::now() });
         if !state.is_asking {
             state.is_asking = true;
             rt::spawn(self.clone().ask());
@@ -71,8 +82,8 @@ impl Gather {
             tokio::task::yield_now().await;
             let Some(batch) = self.next_batch() else { return };
             batches.observe(batch.len() as f64);
-            let ids = batch.keys().copied().collect();
-            let found = match tokio::time::timeout(patience, db.call(FindUsers { ids })).await {
+            let anchors = batch.keys().copied().collect();
+            let found = match tokio::time::timeout(patience, db.call(FindStandings { anchors })).await {
                 Ok(answer) => answer.map_err(Error::from).and_then(|found| found.map_err(Error::from)),
                 Err(_) => Err(Error::Unavailable("the database took too long for a look-up".to_owned())),
             };
@@ -90,9 +101,9 @@ impl Gather {
     }
 }
 
-type Batch = HashMap<UserId, Vec<Reply>>;
+type Batch = HashMap<Anchor, Vec<(Inquiry, Reply)>>;
 
-/// Takes up to [`MAX_IDS`] different users off the list, oldest first; equal ones share a place. Those whose client
+/// Takes up to [`MAX_ANCHORS`] different sessions or users off the list, oldest first; equal ones share a place. Those whose client
 /// has left are dropped, and those who have waited longer than `patience` are told so.
 fn next_batch(waiting: &mut Vec<Waiting>, patience: Duration) -> Option<Batch> {
     let mut batch = Batch::new();
@@ -106,11 +117,12 @@ fn next_batch(waiting: &mut Vec<Waiting>, patience: Duration) -> Option<Batch> {
             let _ = lookup.reply.send(Err(Error::Unavailable("no query in time for a look-up".to_owned())));
             continue;
         }
-        if batch.len() == MAX_IDS && !batch.contains_key(&lookup.id) {
+        let anchor = lookup.inquiry.claimed.anchor();
+        if batch.len() == MAX_ANCHORS && !batch.contains_key(&anchor) {
             rest.push(lookup);
             break;
         }
-        batch.entry(lookup.id).or_default().push(lookup.reply);
+        batch.entry(anchor).or_default().push((lookup.inquiry, lookup.reply));
     }
     rest.extend(lookups);
     *waiting = rest;
@@ -118,29 +130,31 @@ fn next_batch(waiting: &mut Vec<Waiting>, patience: Duration) -> Option<Batch> {
 }
 
 /// Answers everyone in the batch. A failed query fails its own batch and no other.
-fn hand_out(mut batch: Batch, found: Result<FoundUsers, Error>) {
+fn hand_out(mut batch: Batch, found: Result<Standings, Error>) {
     let rows = match found {
         Ok(rows) => rows,
         Err(error) => {
-            for reply in batch.into_values().flatten() {
+            for (_, reply) in batch.into_values().flatten() {
                 // A receiver that is gone is a client that is gone.
                 let _ = reply.send(Err(error.clone()));
             }
             return;
         }
     };
-    for (id, row) in rows {
-        let answer = match row {
-            Ok(user) if user.is_disabled => Err(Error::TokenRefused),
-            Ok(user) => Ok(user),
-            Err(error) => Err(error.into()),
-        };
-        for reply in batch.remove(&id).into_iter().flatten() {
-            let _ = reply.send(answer.clone());
+    for (anchor, row) in rows {
+        for (Inquiry { claimed, now }, reply) in batch.remove(&anchor).into_iter().flatten() {
+            let answer = match &row {
+                Ok(standing) if standing.admits(&claimed, now) => {
+                    Ok(SignedIn { user: standing.user.clone(), session: claimed.session })
+                }
+                Ok(_) => Err(Error::TokenRefused),
+                Err(error) => Err(error.clone().into()),
+            };
+            let _ = reply.send(answer);
         }
     }
-    // Whoever is left has no row: deleted.
-    for reply in batch.into_values().flatten() {
+    // Whoever is left has no row: deleted, or signed out long ago.
+    for (_, reply) in batch.into_values().flatten() {
         let _ = reply.send(Err(Error::TokenRefused));
     }
 }
@@ -148,23 +162,30 @@ fn hand_out(mut batch: Batch, found: Result<FoundUsers, Error>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::session::Standing;
+    use crate::domain::user::{User, UserId};
     use crate::store::StoreError;
 
-    fn lookup(id: i64) -> (Waiting, oneshot::Receiver<Result<User, Error>>) {
+    const NOW: UnixTime = UnixTime(1000);
+
+    fn lookup(id: i64) -> (Waiting, oneshot::Receiver<Result<SignedIn, Error>>) {
         let (reply, answer) = oneshot::channel();
-        (Waiting { id: UserId(id), reply, since: Instant::now() }, answer)
+        let claimed = Claimed { user: UserId(id), session: None, issued_at: NOW };
+        (Waiting { inquiry: Inquiry { claimed, now: NOW }, reply, since: Instant::now() }, answer)
     }
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    type Answers = Vec<oneshot::Receiver<Result<User, Error>>>;
+    type Answers = Vec<oneshot::Receiver<Result<SignedIn, Error>>>;
 
     fn lookups(ids: impl IntoIterator<Item = i64>) -> (Vec<Waiting>, Answers) {
         ids.into_iter().map(lookup).unzip()
     }
 
-    fn user(id: i64, is_disabled: bool) -> (UserId, Result<User, StoreError>) {
-        (UserId(id), Ok(User { id: UserId(id), email: format!("{id}@x.org"), is_disabled }))
+    fn user(id: i64, is_disabled: bool) -> (Anchor, Result<Standing, StoreError>) {
+        let user = User { id: UserId(id), email: format!("{id}@x.org"), is_disabled };
+        let standing = Standing { user, valid_after: UnixTime(0), valid_until: UnixTime(i64::MAX) };
+        (Anchor::User(UserId(id)), Ok(standing))
     }
 
     #[test]
@@ -188,7 +209,7 @@ mod tests {
         assert_eq!(batch.len(), 1);
         hand_out(batch, Ok(vec![user(7, false)]));
         for mut answer in answers {
-            assert_eq!(answer.try_recv().unwrap().unwrap().id, UserId(7));
+            assert_eq!(answer.try_recv().unwrap().unwrap().user.id, UserId(7));
         }
     }
 
@@ -205,7 +226,7 @@ mod tests {
         let (mut waiting, mut answers) = lookups([1, 2]);
         waiting[0].since -= PATIENCE + Duration::from_secs(1);
         let batch = next_batch(&mut waiting, PATIENCE).unwrap();
-        assert_eq!(batch.into_keys().collect::<Vec<_>>(), [UserId(2)]);
+        assert_eq!(batch.into_keys().collect::<Vec<_>>(), [Anchor::User(UserId(2))]);
         assert!(matches!(answers[0].try_recv().unwrap(), Err(Error::Unavailable(_))));
     }
 
@@ -213,10 +234,10 @@ mod tests {
     fn each_hears_of_its_own_user() {
         let (mut waiting, mut answers) = lookups([1, 2, 3, 4]);
         let batch = next_batch(&mut waiting, PATIENCE).unwrap();
-        let damaged = (UserId(4), Err(StoreError::Corrupt("column 1".to_owned())));
+        let damaged = (Anchor::User(UserId(4)), Err(StoreError::Corrupt("column 1".to_owned())));
         hand_out(batch, Ok(vec![user(1, false), user(2, true), damaged]));
         let mut heard = answers.iter_mut().map(|answer| answer.try_recv().unwrap());
-        assert_eq!(heard.next().unwrap().unwrap().email, "1@x.org");
+        assert_eq!(heard.next().unwrap().unwrap().user.email, "1@x.org");
         assert_eq!(heard.next().unwrap(), Err(Error::TokenRefused), "disabled");
         assert_eq!(heard.next().unwrap(), Err(Error::TokenRefused), "deleted");
         assert!(matches!(heard.next().unwrap(), Err(Error::Internal(_))), "damaged");

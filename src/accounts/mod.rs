@@ -3,9 +3,12 @@
 pub mod authenticator;
 pub mod gather;
 pub mod identify;
+pub mod open_session;
 pub mod readiness;
 pub mod register;
+pub mod renew;
 pub mod sign_in;
+pub mod sign_out;
 mod turns;
 
 use std::future::Future;
@@ -22,9 +25,10 @@ use crate::accounts::gather::Gather;
 use crate::accounts::turns::Turns;
 use crate::domain::clock::Clock;
 use crate::domain::password::{PasswordHash, PasswordRules};
+use crate::domain::session::SessionId;
 use crate::hashing::{self, HashError, HashExecutor};
 use crate::pool::{Pool, PoolError, Slot};
-use crate::store::users::MAX_IDS;
+use crate::store::standings::MAX_ANCHORS;
 use crate::store::{Database, StoreError};
 use crate::tokens::Keyring;
 
@@ -35,6 +39,26 @@ pub struct Settings {
     pub rules: PasswordRules,
     /// Longest time that a request may take once its body has been read.
     pub deadline: Duration,
+    /// How long sessions go on.
+    pub sessions: SessionSettings,
+}
+
+/// How long sessions go on.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSettings {
+    /// Seconds from the last renewal.
+    pub idle_secs: i64,
+    /// Seconds from the sign-in, however often it is renewed.
+    pub max_secs: i64,
+}
+
+impl SessionSettings {
+    /// Seconds that a session goes on from now: up to three percent less than the settings say, as its name has it, so
+    /// that those who signed in together do not come back together.
+    fn lifetime_secs(self, id: SessionId) -> i64 {
+        let [share, ..] = id.0;
+        self.idle_secs - self.idle_secs * 3 * i64::from(share) / (100 * 255)
+    }
 }
 
 /// What all HTTP workers share: made once, at the start.
@@ -68,8 +92,12 @@ impl Metrics {
     /// Makes them part of what `registry` tells.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let batches = Histogram::new((0..=MAX_IDS.ilog2()).map(|power| f64::from(1_u32 << power)));
-        registry.register("lookup_batch_users", "Users that one gathered look-up asked for", batches.clone());
+        let batches = Histogram::new((0..=MAX_ANCHORS.ilog2()).map(|power| f64::from(1_u32 << power)));
+        registry.register(
+            "lookup_batch_rows",
+            "Sessions and users that one gathered look-up asked for",
+            batches.clone(),
+        );
         Self { batches }
     }
 }
@@ -163,6 +191,9 @@ pub enum Error {
         /// What to do about it, for the person who chose it.
         advice: String,
     },
+    /// The refresh token is none of ours, was used before, or its session has ended: deliberately one case.
+    #[error("refresh token refused")]
+    BadGrant,
     /// No such account, wrong password, disabled: deliberately one case.
     #[error("incorrect email or password")]
     BadCredentials,

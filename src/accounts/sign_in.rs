@@ -1,14 +1,13 @@
 //! Sign in: email and password for a token. Whatever is wrong, the work and the answer are the same.
 
-use crate::accounts::authenticator::IssueToken;
+use crate::accounts::open_session::{Grant, open_session};
 use crate::accounts::{Error, Services, Shared};
 use crate::domain::email::Email;
 use crate::domain::password::{Password, PasswordHash};
+use crate::domain::session::Client;
 use crate::domain::user::{Credentials, User, UserId};
 use crate::hashing::{HashPassword, Verdict, VerifyPassword};
 use crate::store::users::{FindByEmail, SetPasswordHash};
-
-pub use crate::tokens::AccessToken;
 
 /// What somebody typed. `None` where it can belong to no account: such an attempt costs as much as any other.
 #[derive(Debug)]
@@ -19,20 +18,15 @@ pub struct Attempt {
     pub password: Option<Password>,
 }
 
-/// Issues a token.
+/// Opens a session and issues its first tokens.
 ///
 /// Errors: [`Error::BadCredentials`] for an unknown address, a wrong password, a disabled account, one without a
 /// password and one whose hash is damaged; and what overload and outages bring.
-pub async fn sign_in(services: &Services, attempt: Attempt) -> Result<AccessToken, Error> {
+pub async fn sign_in(services: &Services, attempt: Attempt, client: Client) -> Result<Grant, Error> {
     services
         .within_deadline(async {
             let user = verify(&services.shared, attempt).await?;
-            let now = services.shared.clock.now();
-            services
-                .authenticator
-                .send(IssueToken { user, now })
-                .await
-                .map_err(|error| Error::Internal(error.to_string()))?
+            open_session(services, user, client, services.shared.clock.now()).await
         })
         .await
 }

@@ -1,5 +1,6 @@
 //! Wires everything, starts it in order and stops it in order.
 
+mod housekeeping;
 mod key_file;
 pub mod log;
 mod memory;
@@ -16,6 +17,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::rt;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::accounts::{self, Shared};
 use crate::app::key_file::KeyFileError;
@@ -68,6 +70,7 @@ pub struct Running {
     shared: Shared,
     store: Arc<Store>,
     http: Listening,
+    housekeeping: JoinHandle<()>,
     metrics: Option<ServerHandle>,
     patience: Duration,
     _migration: schema::Migration,
@@ -97,7 +100,11 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
             (key, format!("{}{}", path.display(), if is_new { " (made just now)" } else { "" }))
         }
     };
-    let keyring = Keyring::new(&tokens::Settings { secret, lifetime_secs: config.token_lifetime_secs })?;
+    let keyring = Keyring::new(&tokens::Settings {
+        secret,
+        previous: config.previous_key,
+        lifetime_secs: config.token_lifetime_secs,
+    })?;
     let store = Arc::new(Store::new(config.store));
     let migration = schema::migrate_in_background(Arc::clone(&store), Arc::clone(&clock)).await?;
     let mut registry = Registry::default();
@@ -108,6 +115,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let hasher = config.hashing.start(&pools);
     let metrics = accounts::Metrics::register(ours);
     let shared = Shared::new(config.accounts, db, hasher, config.hashing.cost, keyring, clock, metrics)?;
+    let housekeeping = housekeeping::purge_sessions(shared.db.clone(), Arc::clone(&shared.clock));
     let http_metrics = http::metrics::Metrics::register(ours);
     let limits = process::within_file_limit(config.http.limits);
     let settings = http::Settings { limits, ..config.http };
@@ -125,7 +133,18 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     };
     let patience = config.accounts.deadline;
     let _migration = migration;
-    Ok(Running { address, key_origin, metrics_address, shared, store, http, metrics, patience, _migration })
+    Ok(Running {
+        address,
+        key_origin,
+        metrics_address,
+        shared,
+        store,
+        http,
+        housekeeping,
+        metrics,
+        patience,
+        _migration,
+    })
 }
 
 impl Running {
@@ -134,6 +153,7 @@ impl Running {
     pub async fn stop(self) -> Result<(), Abandoned> {
         self.shared.is_stopping.store(true, Ordering::Relaxed);
         self.http.stop().await;
+        self.housekeeping.abort();
         let hasher = self.shared.hasher.drain(self.patience).await;
         let db = self.shared.db.drain(self.patience).await;
         self.store.tidy();

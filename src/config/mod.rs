@@ -27,10 +27,13 @@ pub use crate::config::reference::{help, reference};
 #[derive(Default, Deserialize)]
 struct RawConfig {
     secret_key: Option<String>,
+    secret_key_previous: Option<String>,
     database_url: Option<String>,
     data_dir: Option<String>,
     bind_addr: Option<String>,
     access_token_expire_minutes: Option<String>,
+    refresh_token_expire_days: Option<String>,
+    session_max_days: Option<String>,
     password_min_length: Option<String>,
     scrypt_log_n: Option<String>,
     scrypt_r: Option<String>,
@@ -71,6 +74,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The signing key.
     pub key: KeySource,
+    /// The signing key before this one.
+    pub previous_key: Option<SecretKey>,
     /// Seconds that a token lives.
     pub token_lifetime_secs: i64,
     /// For the database.
@@ -128,6 +133,13 @@ impl Config {
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let minutes: i64 = number("ACCESS_TOKEN_EXPIRE_MINUTES", raw.access_token_expire_minutes, 30, 1..=60, problems);
+        let idle: i64 = number("REFRESH_TOKEN_EXPIRE_DAYS", raw.refresh_token_expire_days, 30, 1..=365, problems);
+        let max: i64 = number("SESSION_MAX_DAYS", raw.session_max_days, idle.max(90), 1..=3650, problems);
+        if max < idle {
+            problems.push(format!("SESSION_MAX_DAYS={max} is less than REFRESH_TOKEN_EXPIRE_DAYS={idle}"));
+        }
+        let previous = raw.secret_key_previous.as_ref();
+        let previous_key = previous.and_then(|key| report("SECRET_KEY_PREVIOUS", SecretKey::parse(key), problems));
         let min_length =
             number("PASSWORD_MIN_LENGTH", raw.password_min_length, MIN_CODE_POINTS, MIN_CODE_POINTS..=64, problems);
         let deadline = number("REQUEST_DEADLINE_SECS", raw.request_deadline_secs, 5, 1..=60, problems);
@@ -163,11 +175,16 @@ impl Config {
         Some(Self {
             data_dir,
             key: key?,
+            previous_key,
             token_lifetime_secs: minutes * 60,
             store: store::Settings { url: url?, threads: db_threads, queue: DB_QUEUE },
             // A hash that starts late still ends in time: the queue is what 4/5 of the deadline can do.
             hashing: hashing::Settings { cost: cost?, threads: hash_threads, patience: deadline * 4 / 5 },
-            accounts: accounts::Settings { rules: PasswordRules { min_code_points: min_length }, deadline },
+            accounts: accounts::Settings {
+                rules: PasswordRules { min_code_points: min_length },
+                deadline,
+                sessions: accounts::SessionSettings { idle_secs: idle * DAY, max_secs: max * DAY },
+            },
             http: http::Settings {
                 bind: bind?,
                 workers: cores,
@@ -183,6 +200,9 @@ impl Config {
 /// Said before whatever the settings say, which may say otherwise: the HTTP server's own account of how it starts and
 /// stops, and a line for each client that speaks no HTTP, tell an operator nothing.
 const QUIET: &str = "actix_server=off,actix_http=off";
+
+/// In seconds.
+const DAY: i64 = 24 * 60 * 60;
 
 /// Queries that may wait for a database worker. Sign-ins and registrations hold a place in the hash pool first, and
 /// look-ups travel together, so this many never wait in a healthy server.

@@ -20,6 +20,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         is_secret: true,
     },
     Setting {
+        name: "SECRET_KEY_PREVIOUS",
+        default: "none",
+        meaning: "The key before this one: tokens that it signed still count, new ones are signed with `SECRET_KEY`. Drop it once the longest session has been renewed",
+        is_secret: true,
+    },
+    Setting {
         name: "DATABASE_URL",
         default: "`sqlite://DATA_DIR/tegata.db`",
         meaning: "Or `mysql://user:password@host:3306/database` (MySQL and MariaDB); after `?`: `socket=PATH`, `tls=true`, `root_cert_path=PATH`",
@@ -41,6 +47,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "ACCESS_TOKEN_EXPIRE_MINUTES",
         default: "`30`",
         meaning: "How long a token is valid, 1 to 60 minutes",
+        is_secret: false,
+    },
+    Setting {
+        name: "REFRESH_TOKEN_EXPIRE_DAYS",
+        default: "`30`",
+        meaning: "How long a session goes on after its tokens were renewed last, 1 to 365 days; up to 3 % less, so that those who signed in together do not come back together",
+        is_secret: false,
+    },
+    Setting {
+        name: "SESSION_MAX_DAYS",
+        default: "`90`",
+        meaning: "How long a session goes on however often it is renewed, 1 to 3650 days",
         is_secret: false,
     },
     Setting {

@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod email;
 pub mod password;
+pub mod session;
 pub mod user;

@@ -10,16 +10,15 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use actix_web_httpauth::middleware::HttpAuthentication;
 
-use crate::accounts::identify::identify;
+use crate::accounts::identify::{SignedIn, identify};
 use crate::accounts::{self, Services};
-use crate::domain::user::User;
 use crate::http::problem::{Kind, Problem};
 use crate::http::request_log::Caller;
 
 type Checked = Result<ServiceRequest, (actix_web::Error, ServiceRequest)>;
 type Check = fn(ServiceRequest, Presented) -> Pin<Box<dyn Future<Output = Checked>>>;
 
-/// Lets through whoever presents a valid token of a user who is there and enabled; the handler finds a [`SignedIn`].
+/// Lets through whoever presents a valid token of a user who is there and enabled; the handler finds a [`Bearer`].
 pub(crate) fn required() -> HttpAuthentication<Presented, Check> {
     HttpAuthentication::with_fn(|request, presented| {
         Box::pin(async move {
@@ -29,14 +28,14 @@ pub(crate) fn required() -> HttpAuthentication<Presented, Check> {
                 Presented::Illegible => Err(Kind::MalformedAuthorization.into()),
             };
             match outcome {
-                Ok(user) => Ok(pass(request, Some(user))),
+                Ok(who) => Ok(pass(request, Some(who))),
                 Err(problem) => Err((problem.into(), request)),
             }
         })
     })
 }
 
-/// Lets everybody through; the handler finds a [`MaybeSignedIn`]. Only a token that verifies and cannot be looked
+/// Lets everybody through; the handler finds a [`MaybeBearer`]. Only a token that verifies and cannot be looked
 /// up is an error: guessing either way would be wrong.
 pub(crate) fn optional() -> HttpAuthentication<Presented, Check> {
     HttpAuthentication::with_fn(|request, presented| {
@@ -45,7 +44,7 @@ pub(crate) fn optional() -> HttpAuthentication<Presented, Check> {
                 return Ok(pass(request, None));
             };
             match who(&request, token).await {
-                Ok(user) => Ok(pass(request, Some(user))),
+                Ok(who) => Ok(pass(request, Some(who))),
                 Err(problem) if *problem.kind() == Kind::InvalidToken => Ok(pass(request, None)),
                 Err(problem) => Err((problem.into(), request)),
             }
@@ -53,19 +52,19 @@ pub(crate) fn optional() -> HttpAuthentication<Presented, Check> {
     })
 }
 
-async fn who(request: &ServiceRequest, token: String) -> Result<User, Problem> {
+async fn who(request: &ServiceRequest, token: String) -> Result<SignedIn, Problem> {
     let Some(services) = request.app_data::<web::Data<Services>>() else {
         return Err(Kind::Internal("no services".to_owned()).into());
     };
     identify(services, token).await.map_err(|error: accounts::Error| error.into())
 }
 
-fn pass(request: ServiceRequest, user: Option<User>) -> ServiceRequest {
+fn pass(request: ServiceRequest, who: Option<SignedIn>) -> ServiceRequest {
     // Nobody is what a handler finds where nothing was left for it.
-    if let Some(user) = user {
+    if let Some(who) = who {
         let mut left = request.extensions_mut();
-        left.insert(Caller(user.id));
-        left.insert(MaybeSignedIn(Some(user)));
+        left.insert(Caller(who.user.id));
+        left.insert(MaybeBearer(Some(who)));
     }
     request
 }
@@ -123,24 +122,24 @@ impl FromRequest for Presented {
 }
 
 /// The user behind a route that [`required`] guards.
-pub(crate) struct SignedIn(pub(crate) User);
+pub(crate) struct Bearer(pub(crate) SignedIn);
 
-impl FromRequest for SignedIn {
+impl FromRequest for Bearer {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let user = request.extensions_mut().remove::<MaybeSignedIn>().and_then(|found| found.0);
+        let who = request.extensions_mut().remove::<MaybeBearer>().and_then(|found| found.0);
         // Without the middleware nobody is signed in: forgetting it closes the route instead of opening it.
-        ready(user.map(Self).ok_or_else(|| Kind::NotAuthenticated.into()))
+        ready(who.map(Self).ok_or_else(|| Kind::NotAuthenticated.into()))
     }
 }
 
 /// The user behind a route that [`optional`] guards, if there is one.
 #[derive(Clone)]
-pub(crate) struct MaybeSignedIn(pub(crate) Option<User>);
+pub(crate) struct MaybeBearer(pub(crate) Option<SignedIn>);
 
-impl FromRequest for MaybeSignedIn {
+impl FromRequest for MaybeBearer {
     type Error = Infallible;
     type Future = Ready<Result<Self, Infallible>>;
 

@@ -13,6 +13,7 @@ pub mod problem;
 mod register;
 mod request_id;
 mod request_log;
+mod session;
 mod stream;
 mod token;
 mod unread;
@@ -57,6 +58,14 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .service(at("/api/register", POST).route(web::post().to(register::post)))
         .service(at_token("/api/token", POST).route(web::post().to(token::post)))
+        .service(at_token("/oauth2/token", POST).route(web::post().to(token::post_strict)))
+        .service(at_token("/oauth2/revoke", POST).route(web::post().to(session::revoke)))
+        .service(at("/api/logout", POST).route(web::post().to(session::logout).wrap(bearer::required())))
+        .service(at("/api/logout_all", POST).route(web::post().to(session::logout_all).wrap(bearer::required())))
+        .service(at("/api/user/sessions", GET).route(get().to(session::list).wrap(bearer::required())))
+        .service(
+            at("/api/user/sessions/{id}", "DELETE").route(web::delete().to(session::delete).wrap(bearer::required())),
+        )
         .service(at("/api/user/me", GET).route(get().to(user::me).wrap(bearer::required())))
         .service(at("/api/is_logined", GET).route(get().to(user::is_logined).wrap(bearer::optional())))
         .service(at("/api/hello", GET).route(get().to(health::hello)))

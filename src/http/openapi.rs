@@ -9,15 +9,21 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use crate::http::problem::{Kind, Problem};
-use crate::http::{health, register, token, user};
+use crate::http::{health, register, session, token, user};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Tegata", description = "Register, sign in, who am I, am I signed in."),
+    info(title = "Tegata", description = "Register, sign in and stay signed in, who am I, am I signed in, sign out."),
     paths(
-        register::post, token::post, user::me, user::is_logined, health::hello, health::livez, health::readyz
+        register::post, token::post, user::me, user::is_logined, session::logout, session::logout_all, session::list,
+        session::delete, token::post_strict, session::revoke, health::hello, health::livez, health::readyz
     ),
-    tags((name = "accounts", description = "People and their tokens"), (name = "health", description = "For machines")),
+    tags(
+        (name = "accounts", description = "People and their tokens"),
+        (name = "sessions", description = "Where they are signed in"),
+        (name = "OAuth 2.0", description = "The same by the letter of the standards"),
+        (name = "health", description = "For machines")
+    ),
     modifiers(&PasswordFlow)
 )]
 struct Api;

@@ -51,6 +51,10 @@ pub enum Kind {
     EmailTaken,
     /// Sign-in refused.
     BadCredentials,
+    /// Sign-in refused, told by the letter of RFC 6749 5.2.
+    BadOwnerCredentials,
+    /// A refresh token refused (RFC 6749 5.2: always 400).
+    BadGrant,
     /// A parameter is missing, empty or repeated; says which.
     InvalidRequest(String),
     /// A grant type that is not offered.
@@ -94,6 +98,7 @@ impl From<accounts::Error> for Problem {
                 Kind::InvalidFields(vec![FieldError { field: "password", message: advice }])
             }
             accounts::Error::BadCredentials => Kind::BadCredentials,
+            accounts::Error::BadGrant => Kind::BadGrant,
             accounts::Error::TokenRefused => Kind::InvalidToken,
             accounts::Error::Overloaded(cause) => Kind::Overloaded(cause),
             accounts::Error::Unavailable(cause) => Kind::Unavailable(cause),
@@ -139,6 +144,8 @@ impl Problem {
             Kind::HeadTooSlow => Terms(S::REQUEST_TIMEOUT, "head-too-slow", "invalid_request"),
             Kind::EmailTaken => Terms(S::CONFLICT, "email-taken", "invalid_request"),
             Kind::BadCredentials => Terms(S::UNAUTHORIZED, "bad-credentials", "invalid_grant"),
+            Kind::BadOwnerCredentials => Terms(S::BAD_REQUEST, "bad-credentials", "invalid_grant"),
+            Kind::BadGrant => Terms(S::BAD_REQUEST, "bad-grant", "invalid_grant"),
             Kind::InvalidRequest(_) => Terms(S::BAD_REQUEST, "invalid-request", "invalid_request"),
             Kind::UnsupportedGrantType => Terms(S::BAD_REQUEST, "unsupported-grant-type", "unsupported_grant_type"),
             Kind::NotAuthenticated => Terms(S::UNAUTHORIZED, "not-authenticated", "invalid_request"),
@@ -169,6 +176,8 @@ impl Problem {
             | Kind::UnsupportedMediaType(_)
             | Kind::InvalidFields(_)
             | Kind::EmailTaken
+            | Kind::BadOwnerCredentials
+            | Kind::BadGrant
             | Kind::InvalidRequest(_)
             | Kind::UnsupportedGrantType
             | Kind::NotFound
@@ -257,8 +266,11 @@ impl fmt::Display for Problem {
             Kind::HeadTooLarge => f.write_str("the head of the request is too large"),
             Kind::HeadTooSlow => f.write_str("the head of the request did not arrive in time"),
             Kind::EmailTaken => f.write_str("already used email address"),
-            Kind::BadCredentials => f.write_str("incorrect email or password"),
-            Kind::UnsupportedGrantType => f.write_str("this grant type is not offered; use grant_type=password"),
+            Kind::BadCredentials | Kind::BadOwnerCredentials => f.write_str("incorrect email or password"),
+            Kind::BadGrant => f.write_str("the refresh token is not valid any more; sign in again"),
+            Kind::UnsupportedGrantType => {
+                f.write_str("this grant type is not offered; use grant_type=password or grant_type=refresh_token")
+            }
             Kind::NotAuthenticated => f.write_str("not authenticated"),
             Kind::InvalidToken => f.write_str("could not validate credentials"),
             Kind::MalformedAuthorization => f.write_str("the Authorization header is not of the form: Bearer token"),

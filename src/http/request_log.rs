@@ -20,6 +20,11 @@ const ROUTES: &[&str] = &[
     "/api/user/me",
     "/api/is_logined",
     "/api/token",
+    "/oauth2/token",
+    "/oauth2/revoke",
+    "/api/logout",
+    "/api/logout_all",
+    "/api/user/sessions",
     "/api/register",
     "/api/hello",
     "/livez",
@@ -32,6 +37,7 @@ fn route(path: &str) -> &'static str {
     match ROUTES.iter().find(|route| **route == path) {
         Some(route) => route,
         None if path.starts_with("/docs/") => "/docs",
+        None if path.starts_with("/api/user/sessions/") => "/api/user/sessions/{id}",
         None => "other",
     }
 }

@@ -5,7 +5,7 @@ use actix_web::http::header;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::bearer::{MaybeSignedIn, SignedIn};
+use crate::http::bearer::{Bearer, MaybeBearer};
 use crate::http::problem::ProblemBody;
 use crate::http::register::UserView;
 
@@ -19,8 +19,8 @@ use crate::http::register::UserView;
         (status = 503, description = "The database is away: the token may be good", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn me(SignedIn(user): SignedIn) -> HttpResponse {
-    HttpResponse::Ok().json(UserView::from(&user))
+pub(crate) async fn me(Bearer(who): Bearer) -> HttpResponse {
+    HttpResponse::Ok().json(UserView::from(&who.user))
 }
 
 /// Whether somebody is signed in.
@@ -38,8 +38,8 @@ pub(crate) struct IsLogined {
         (status = 503, description = "The token verifies and the database cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn is_logined(MaybeSignedIn(user): MaybeSignedIn) -> HttpResponse {
+pub(crate) async fn is_logined(MaybeBearer(who): MaybeBearer) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::VARY, header::HeaderValue::from_static("Authorization")))
-        .json(IsLogined { is_logined: user.is_some() })
+        .json(IsLogined { is_logined: who.is_some() })
 }

@@ -8,7 +8,9 @@ mod metrics;
 pub mod migrate;
 mod mysql;
 pub mod session;
+pub mod sessions;
 mod sqlite;
+pub mod standings;
 mod url;
 pub mod users;
 

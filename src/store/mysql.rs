@@ -16,8 +16,12 @@ use crate::store::migrate::{Migration, migration};
 use crate::store::session::{Changed, Condition, Row, Session, Value};
 use crate::store::{CONNECT_TIMEOUT, IO_TIMEOUT};
 
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[migration!("mysql", 0, "0000_schema_migrations"), migration!("mysql", 1, "0001_users")];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    migration!("mysql", 0, "0000_schema_migrations"),
+    migration!("mysql", 1, "0001_users"),
+    migration!("mysql", 2, "0002_sessions"),
+    migration!("mysql", 3, "0003_users_valid_after"),
+];
 
 /// More statements than the program has: none is ever evicted, so none that [`MysqlSession`] holds is closed.
 const STATEMENT_CACHE: usize = 128;
@@ -184,7 +188,11 @@ impl Session for MysqlSession {
     }
 
     fn apply(&mut self, statement: &str) -> Result<(), StoreError> {
-        self.run(statement)
+        match self.conn.query_drop(statement) {
+            // Killed between a change and its record (F-38): MySQL undoes no ALTER TABLE.
+            Err(mysql::Error::MySqlError(error)) if meaning(error.code) == Meaning::Done => Ok(()),
+            outcome => self.checked(outcome),
+        }
     }
 
     /// Waits for a lock named after the database (64 characters are the most that a lock's name may have). On a Galera
@@ -251,6 +259,8 @@ enum Meaning {
     Moved,
     /// It closes the connection, or has closed it.
     Lost,
+    /// A schema change that was made before, by somebody who did not live to record it.
+    Done,
     /// Everything that is not in the table: a mistake of ours.
     Bug,
 }
@@ -261,6 +271,7 @@ const SERVER_ERRORS: &[(u16, &str, Meaning)] = &[
     // Galera reports a conflict like this too, also at COMMIT.
     (1213, "ER_LOCK_DEADLOCK", Meaning::Race),
     (1205, "ER_LOCK_WAIT_TIMEOUT", Meaning::Race),
+    (1060, "ER_DUP_FIELDNAME", Meaning::Done),
     (1049, "ER_BAD_DB_ERROR", Meaning::NoSchema),
     (1146, "ER_NO_SUCH_TABLE", Meaning::NoSchema),
     // Too many connections, or too much use.
@@ -305,7 +316,7 @@ fn classify(error: &mysql::Error) -> StoreError {
             Meaning::NoSchema => StoreError::SchemaMissing(text),
             Meaning::Refused | Meaning::Moved => StoreError::Unavailable(text),
             Meaning::Lost => StoreError::Lost(text),
-            Meaning::Bug => StoreError::Bug(text),
+            Meaning::Done | Meaning::Bug => StoreError::Bug(text),
         },
         error if is_timeout(error) => StoreError::Unavailable(text),
         // The socket, TLS, the protocol.

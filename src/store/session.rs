@@ -47,6 +47,24 @@ impl Row {
         }
     }
 
+    /// Column `at` as an integer or NULL. Errors: [`StoreError::Corrupt`] if it is neither.
+    pub fn optional_int(&self, at: usize) -> Result<Option<i64>, StoreError> {
+        match self.0.get(at) {
+            Some(Value::Null) => Ok(None),
+            _ => self.int(at).map(Some),
+        }
+    }
+
+    /// Column `at` as exactly `N` bytes. Errors: [`StoreError::Corrupt`] if it is not.
+    pub fn bytes<const N: usize>(&self, at: usize) -> Result<[u8; N], StoreError> {
+        let found = self.0.get(at);
+        let Some(Value::Bytes(bytes)) = found else { return Err(corrupt(at, "bytes", found)) };
+        bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| StoreError::Corrupt(format!("column {at} has {} bytes, not {N}", bytes.len())))
+    }
+
     /// Column `at` as text. Errors: [`StoreError::Corrupt`] if it is none.
     pub fn text(&self, at: usize) -> Result<String, StoreError> {
         self.optional_text(at)?.ok_or_else(|| corrupt(at, "text", Some(&Value::Null)))

@@ -1,7 +1,5 @@
 //! The table `users`: each message is one transaction, its SQL beside it, the same text on both engines.
 
-use std::sync::LazyLock;
-
 use actix::Message;
 
 use crate::domain::clock::UnixTime;
@@ -76,48 +74,6 @@ impl Query for FindByEmail {
     }
 }
 
-/// Those who exist, each by id, each read for itself.
-pub type FoundUsers = Vec<(UserId, Result<User, StoreError>)>;
-
-/// Most ids that one [`FindUsers`] may ask for.
-pub const MAX_IDS: usize = 64;
-
-/// Finds those of `ids` that exist, in any order. At most [`MAX_IDS`] ids. Each row is read for itself: a damaged
-/// one fails its own user and not those who were asked for along with it (C-10).
-#[derive(Debug, Message)]
-#[rtype(result = "Result<FoundUsers, StoreError>")]
-pub struct FindUsers {
-    /// Whom to look for; not empty.
-    pub ids: Vec<UserId>,
-}
-
-/// One statement for each power of two up to [`MAX_IDS`]: seven that stay prepared, instead of sixty-four.
-static FIND_USERS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    (0..=MAX_IDS.ilog2())
-        .map(|power| {
-            let marks = vec!["?"; 1 << power].join(", ");
-            format!("SELECT id, email, is_disabled FROM users WHERE id IN ({marks})")
-        })
-        .collect()
-});
-
-impl Query for FindUsers {
-    const ACCESS: Access = Access::Read;
-    type Output = FoundUsers;
-
-    fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
-        let arity = self.ids.len().next_power_of_two();
-        let (Some(statement), Some(last)) = (FIND_USERS.get(arity.ilog2() as usize), self.ids.last()) else {
-            return Err(StoreError::Bug(format!("FindUsers takes 1 to {MAX_IDS} ids, not {}", self.ids.len())));
-        };
-        // Padded by repeating the last id: an IN list is a set.
-        let padding = std::iter::repeat_n(last, arity - self.ids.len());
-        let params: Vec<Value> = self.ids.iter().chain(padding).map(|id| Value::Int(id.0)).collect();
-        let rows = session.query(statement, &params)?;
-        rows.iter().map(|row| Ok((UserId(row.int(0)?), user(row)))).collect()
-    }
-}
-
 /// Replaces a hash unless it has changed meanwhile, so that a slow re-hash never undoes a password change.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<bool, StoreError>")]
@@ -158,7 +114,7 @@ impl Query for Ping {
     }
 }
 
-/// The first three columns of each SELECT above.
+/// The first three columns of [`FIND_BY_EMAIL`].
 fn user(row: &Row) -> Result<User, StoreError> {
     Ok(User { id: UserId(row.int(0)?), email: row.text(1)?, is_disabled: row.int(2)? != 0 })
 }

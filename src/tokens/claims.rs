@@ -25,6 +25,9 @@ pub(crate) struct Claims<'a> {
     pub(crate) exp: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nbf: Option<i64>,
+    /// The session, where there is one (the name is OpenID Connect's, Front-Channel Logout 1.0 3).
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sid: Option<&'a str>,
     /// Makes each token different, also two of one second.
     #[serde(borrow)]
     pub(crate) jti: std::borrow::Cow<'a, str>,

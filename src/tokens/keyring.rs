@@ -7,8 +7,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 
 use crate::domain::clock::UnixTime;
+use crate::domain::session::{Claimed, SessionId};
 use crate::domain::user::{User, UserId};
 use crate::tokens::claims::{AUDIENCE, Claims, ISSUER};
+use crate::tokens::refresh::{Refresh, RefreshKeys};
 use crate::tokens::secret::SecretKey;
 
 const ALGORITHM: Algorithm = Algorithm::HS256;
@@ -24,6 +26,8 @@ const MAX_BYTES: usize = 4096;
 pub struct Settings {
     /// Signs and checks.
     pub secret: SecretKey,
+    /// Checks only: what was signed before the secret was replaced.
+    pub previous: Option<SecretKey>,
     /// Seconds from `iat` to `exp`.
     pub lifetime_secs: i64,
 }
@@ -44,40 +48,46 @@ pub struct AccessToken {
 #[error("the token was refused")]
 pub struct Rejected;
 
-/// The key, ready for use.
+/// The keys, ready for use.
 pub struct Keyring {
     header: Header,
-    /// The header as it stands in each token, with the dot behind it.
-    encoded_header: String,
     signing: EncodingKey,
-    checking: DecodingKey,
+    /// The signing key's counterpart first.
+    checking: Vec<Check>,
+    refresh: RefreshKeys,
     lifetime_secs: i64,
 }
 
+/// What checks the tokens of one key.
+struct Check {
+    /// The header as it stands in each of them, with the dot behind it.
+    encoded_header: String,
+    key: DecodingKey,
+}
+
 impl Keyring {
-    /// Prepares the key. Errors: none in practice; the header would have to fail to serialise.
+    /// Prepares the keys. Errors: none in practice; the header would have to fail to serialise.
     pub fn new(settings: &Settings) -> Result<Self, Rejected> {
         // Chosen, not left to the first use: a second backend in the tree would turn that into a panic. An error
         // says that this very backend is installed already.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let secret = settings.secret.expose().as_bytes();
-        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key_id(secret)), ..Header::new(ALGORITHM) };
-        let encoded = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).map_err(|_| Rejected)?);
+        let secrets = std::iter::once(&settings.secret).chain(&settings.previous);
         Ok(Self {
-            encoded_header: format!("{encoded}."),
-            header,
-            signing: EncodingKey::from_secret(secret),
-            checking: DecodingKey::from_secret(secret),
+            header: header(&settings.secret),
+            signing: EncodingKey::from_secret(settings.secret.expose().as_bytes()),
+            checking: secrets.map(check).collect::<Result<_, _>>()?,
+            refresh: RefreshKeys::new(&settings.secret, settings.previous.as_ref())?,
             lifetime_secs: settings.lifetime_secs,
         })
     }
 
-    /// Signs a token for `user`, valid from `now`.
+    /// Signs a token for `user`, valid from `now`, and only for as long as `session` goes on.
     ///
     /// Errors: [`Rejected`] if the system gives no randomness or signing fails.
-    pub fn issue(&self, user: &User, now: UnixTime) -> Result<AccessToken, Rejected> {
+    pub fn issue(&self, user: &User, session: Option<SessionId>, now: UnixTime) -> Result<AccessToken, Rejected> {
         let mut jti = [0; 16];
         rand::fill(&mut jti).map_err(|_| Rejected)?;
+        let sid = session.map(|session| session.to_string());
         let claims = Claims {
             iss: ISSUER.into(),
             aud: AUDIENCE.into(),
@@ -86,24 +96,26 @@ impl Keyring {
             iat: now.0,
             exp: now.plus(self.lifetime_secs).0,
             nbf: None,
+            sid: sid.as_deref(),
             jti: URL_SAFE_NO_PAD.encode(jti).into(),
         };
         let token = jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(|_| Rejected)?;
         Ok(AccessToken { subject: user.id, token, expires_in: claims.exp - claims.iat })
     }
 
-    /// Whose token this is. One comparison of the header, one check of the signature, one parse.
+    /// What this token says. One comparison of the header, one check of the signature, one parse.
     ///
     /// Errors: [`Rejected`], whatever is wrong.
-    pub fn check(&self, token: &str, now: UnixTime) -> Result<UserId, Rejected> {
+    pub fn check(&self, token: &str, now: UnixTime) -> Result<Claimed, Rejected> {
         if token.len() > MAX_BYTES {
             return Err(Rejected);
         }
         // Settles alg, typ, kid, crit, jwk, jku and x5u at once: any other header is not ours (C-30..C-33).
-        let rest = token.strip_prefix(self.encoded_header.as_str()).ok_or(Rejected)?;
+        let check = self.checking.iter().find(|check| token.starts_with(&check.encoded_header)).ok_or(Rejected)?;
+        let rest = token.get(check.encoded_header.len()..).ok_or(Rejected)?;
         let (payload, signature) = rest.split_once('.').ok_or(Rejected)?;
-        let signed = token.get(..self.encoded_header.len() + payload.len()).ok_or(Rejected)?;
-        match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.checking, ALGORITHM) {
+        let signed = token.get(..check.encoded_header.len() + payload.len()).ok_or(Rejected)?;
+        match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &check.key, ALGORITHM) {
             Ok(true) => {}
             Ok(false) | Err(_) => return Err(Rejected),
         }
@@ -111,10 +123,39 @@ impl Keyring {
         let claims: Claims<'_> = serde_json::from_slice(&payload).map_err(|_| Rejected)?;
         judge(&claims, now)
     }
+
+    /// The refresh token of one generation of a session: always the same one.
+    #[must_use]
+    pub fn write_refresh(&self, refresh: Refresh) -> String {
+        self.refresh.write(refresh)
+    }
+
+    /// What a refresh token says. Errors: [`Rejected`], whatever is wrong, before any database is asked.
+    pub fn read_refresh(&self, token: &str) -> Result<Refresh, Rejected> {
+        self.refresh.read(token)
+    }
+}
+
+fn header(secret: &SecretKey) -> Header {
+    Header { typ: Some(TYPE.to_owned()), kid: Some(key_id(secret.expose().as_bytes())), ..Header::new(ALGORITHM) }
+}
+
+fn check(secret: &SecretKey) -> Result<Check, Rejected> {
+    let encoded = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header(secret)).map_err(|_| Rejected)?);
+    Ok(Check { encoded_header: format!("{encoded}."), key: DecodingKey::from_secret(secret.expose().as_bytes()) })
+}
+
+/// A name for a new session.
+///
+/// Errors: [`Rejected`] if the system gives no randomness.
+pub fn new_session_id() -> Result<SessionId, Rejected> {
+    let mut id = [0; 16];
+    rand::fill(&mut id).map_err(|_| Rejected)?;
+    Ok(SessionId(id))
 }
 
 /// RFC 7519 4.1 and RFC 9068 4 for the claims of a token whose signature is right.
-fn judge(claims: &Claims<'_>, now: UnixTime) -> Result<UserId, Rejected> {
+fn judge(claims: &Claims<'_>, now: UnixTime) -> Result<Claimed, Rejected> {
     let skewed = now.plus(CLOCK_SKEW_SECS).0;
     let in_time = now.0 < claims.exp && claims.iat <= skewed && claims.nbf.is_none_or(|nbf| nbf <= skewed);
     let ours = claims.iss == ISSUER && claims.aud == AUDIENCE && !claims.jti.is_empty();
@@ -126,7 +167,8 @@ fn judge(claims: &Claims<'_>, now: UnixTime) -> Result<UserId, Rejected> {
     if id.to_string() != claims.sub {
         return Err(Rejected);
     }
-    Ok(UserId(id))
+    let session = claims.sid.map(str::parse).transpose().map_err(|_| Rejected)?;
+    Ok(Claimed { user: UserId(id), session, issued_at: UnixTime(claims.iat) })
 }
 
 /// Names a key without telling it: nodes with different keys refuse each other's tokens at the first glance.

@@ -10,4 +10,5 @@ mod me;
 mod outage;
 mod register;
 mod service;
+mod sessions;
 mod token;

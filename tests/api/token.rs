@@ -122,7 +122,7 @@ fn requests_that_are_none_are_a_400() {
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert_eq!(answer.header("pragma"), Some("no-cache"));
     }
-    for grant in ["client_credentials", "refresh_token", "Password"] {
+    for grant in ["client_credentials", "authorization_code", "Password"] {
         let answer = server.token_raw(format!("{credentials}&grant_type={grant}").as_bytes());
         assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("unsupported_grant_type")), "{grant}");
     }

@@ -91,10 +91,11 @@ struct Judges {
 }
 
 static JUDGES: LazyLock<Judges> = LazyLock::new(|| {
-    let settings = Settings { secret: SecretKey::parse(SECRET).unwrap(), lifetime_secs: 10 * 365 * 86_400 };
+    let settings =
+        Settings { secret: SecretKey::parse(SECRET).unwrap(), previous: None, lifetime_secs: 10 * 365 * 86_400 };
     let keyring = Keyring::new(&settings).unwrap();
     let user = User { id: UserId(41), email: "someone@example.com".to_owned(), is_disabled: false };
-    let genuine = keyring.issue(&user, now()).unwrap().token;
+    let genuine = keyring.issue(&user, None, now()).unwrap().token;
     let mut validation = Validation::new(Algorithm::HS256);
     validation.leeway = 0;
     validation.validate_nbf = false;

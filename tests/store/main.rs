@@ -4,6 +4,7 @@
 #[path = "../database/mod.rs"]
 mod database;
 mod schema;
+mod sessions;
 mod users;
 
 use database::TestDatabase;

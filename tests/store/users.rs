@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tegata::domain::email::Email;
 use tegata::domain::password::PasswordHash;
 use tegata::domain::user::{User, UserId};
-use tegata::store::users::{CreateUser, EmailTaken, FindByEmail, FindUsers, MAX_IDS, Ping, SetPasswordHash};
+use tegata::store::users::{CreateUser, EmailTaken, FindByEmail, Ping, SetPasswordHash};
 use tegata::store::{Database, StoreError};
 
 use crate::{NOW, workers};
@@ -17,16 +17,9 @@ fn hash(text: &str) -> PasswordHash {
     PasswordHash::new(text.to_owned())
 }
 
-async fn create(pool: &Database, address: &str) -> Result<User, EmailTaken> {
+pub async fn create(pool: &Database, address: &str) -> Result<User, EmailTaken> {
     let message = CreateUser { email: email(address), password_hash: hash("$scrypt$"), now: NOW };
     pool.call(message).await.unwrap().unwrap()
-}
-
-async fn find(pool: &Database, ids: &[UserId]) -> Vec<User> {
-    let found = pool.call(FindUsers { ids: ids.to_vec() }).await.unwrap().unwrap();
-    let mut users: Vec<_> = found.into_iter().map(|(_, user)| user.unwrap()).collect();
-    users.sort_by_key(|user| user.id);
-    users
 }
 
 #[actix_web::test]
@@ -75,30 +68,6 @@ async fn ids_are_never_reused() {
     let last = create(&pool, "b@example.com").await.unwrap();
     database.execute("DELETE FROM users");
     assert!(create(&pool, "c@example.com").await.unwrap().id > last.id);
-}
-
-#[actix_web::test]
-async fn any_number_of_users_up_to_64_is_found_in_one_query() {
-    let (pool, _database) = workers();
-    let users: Vec<_> = join_all((0..MAX_IDS).map(|number| {
-        let pool = pool.clone();
-        async move { create(&pool, &format!("{number}@example.com")).await.unwrap() }
-    }))
-    .await;
-    let mut ids: Vec<_> = users.iter().map(|user| user.id).collect();
-    ids.sort();
-    for count in 1..=MAX_IDS {
-        let found = find(&pool, &ids[..count]).await;
-        assert_eq!(found.iter().map(|user| user.id).collect::<Vec<_>>(), ids[..count]);
-    }
-    assert_eq!(
-        find(&pool, &[UserId(0), ids[3], UserId(i64::MAX)]).await.len(),
-        1,
-        "those that are not there are left out"
-    );
-    for wrong in [vec![], vec![UserId(1); MAX_IDS + 1]] {
-        assert!(matches!(pool.call(FindUsers { ids: wrong }).await.unwrap(), Err(StoreError::Bug(_))));
-    }
 }
 
 #[actix_web::test]

@@ -1,0 +1,2 @@
+-- A token without a session (made while the database took no writes) counts if it was issued later than this.
+ALTER TABLE users ADD COLUMN valid_after INTEGER NOT NULL DEFAULT 0
