@@ -12,6 +12,7 @@ use tegata::accounts::{self, Services, SessionSettings, Shared, identify::identi
 use tegata::domain::clock::{Clock, SystemClock};
 use tegata::domain::email::Email;
 use tegata::domain::password::{Password, PasswordHash, PasswordRules};
+use tegata::domain::signing_key::SigningAlgorithm;
 use tegata::domain::user::{User, UserId};
 use tegata::hashing::{self, Cost};
 use tegata::pool;
@@ -23,7 +24,14 @@ const SECRET: &str = "the quick brown fox jumps over 13 lazy dogs";
 
 fn keyring() -> Keyring {
     let secret = SecretKey::parse(SECRET).expect("a good key");
-    Keyring::new(&Settings { secret, previous: None, lifetime_secs: 3600 }).expect("a keyring")
+    Keyring::new(&Settings {
+        secret,
+        previous: None,
+        algorithm: SigningAlgorithm::Hs256,
+        issuer: ISSUER.to_owned(),
+        lifetime_secs: 3600,
+    })
+    .expect("a keyring")
 }
 
 fn token(keyring: &Keyring, id: i64) -> String {

@@ -72,6 +72,8 @@ run() {
     "$@" 2>&1 | tee -a "$log"
 }
 export TEST_MARIADB_URL=$mariadb_url TEST_CA_PATH=$scratch/ca.pem
+# Most tests wait most of the time: for a time-out to pass, for a server to stop.
+export RUST_TEST_THREADS=8
 run "unit tests, and everything on SQLite" cargo test --locked --lib --bins --tests
 suites=(--test api --test store --test cli --test storm)
 run "the suites on MariaDB ($(mariadbd --version | sed 's/.*Ver \([^ ]*\).*/\1/'))" \

@@ -26,7 +26,7 @@ struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Subcommand)]
+#[derive(Clone, Debug, Default, Subcommand)]
 enum Command {
     /// Serve until SIGTERM; brings the schema up to date first [default]
     #[default]
@@ -38,6 +38,26 @@ enum Command {
         /// Ask only whether the process is alive, not whether its database is there
         #[arg(long)]
         live: bool,
+    },
+    /// Look after the keys that sign access tokens with EdDSA or ES256
+    Keys {
+        #[command(subcommand)]
+        action: KeysAction,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum KeysAction {
+    /// Tell each key: its name, algorithm, when it was made, signs, and was withdrawn (seconds since 1970)
+    List,
+    /// Make the next key. It is published now and signs ten minutes later; the one before it checks until its last
+    /// token has expired. Nobody is signed out
+    Rotate,
+    /// Withdraw a key that others may have: everything that it signed is refused at once, and clients renew their
+    /// tokens. Withdrawing the only one makes another
+    Retire {
+        /// The key's name, as `keys list` tells it
+        kid: String,
     },
 }
 
@@ -67,6 +87,7 @@ pub fn run(
     match command {
         Command::Serve => serve(config),
         Command::Migrate => migrate(config),
+        Command::Keys { action } => keys(config, &action),
         Command::Healthcheck { live } => healthcheck(config.http.bind, if live { "/livez" } else { "/readyz" }),
     }
 }
@@ -92,6 +113,24 @@ fn migrate(config: Config) -> ExitCode {
         Err(error) => return fail(&error.to_string()),
     }
     ExitCode::SUCCESS
+}
+
+/// Works on the table itself; servers read it every few seconds.
+fn keys(config: Config, action: &KeysAction) -> ExitCode {
+    let (keys, now) = (app::keys::Keys::open(config), SystemClock.now());
+    let lines = keys.and_then(|keys| match action {
+        KeysAction::List => keys.list(),
+        KeysAction::Rotate => keys.rotate(now),
+        KeysAction::Retire { kid } => keys.retire(kid, now),
+    });
+    match lines {
+        Ok(lines) => {
+            // Whoever closed standard output does not want to know.
+            let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error.to_string()),
+    }
 }
 
 /// Asks over HTTP and prints the answer's body.

@@ -25,6 +25,7 @@ const MAY_USE_ACTORS: &[&str] = &[
     "store/mod.rs",
     "store/users.rs",
     "store/sessions.rs",
+    "store/signing_keys.rs",
     "store/standings.rs",
     "hashing/mod.rs",
     "accounts/mod.rs",

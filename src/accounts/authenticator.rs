@@ -11,17 +11,21 @@ use crate::accounts::identify::SignedIn;
 use crate::domain::clock::UnixTime;
 use crate::domain::session::SessionId;
 use crate::domain::user::User;
-use crate::tokens::{AccessToken, Keyring};
+use crate::tokens::{AccessToken, Keyring, NotChecked, Verified};
 
 /// Starts an authenticator on the current arbiter.
 pub(crate) fn start(keyring: Arc<Keyring>, gather: Gather) -> Addr<Authenticator> {
-    Authenticator { keyring, gather }.start()
+    Authenticator { keyring, gather, verified: Verified::default() }.start()
 }
+
+/// For the log.
+const NO_KEYS: &str = "the signing keys have not been read yet";
 
 /// Issues and checks tokens.
 pub struct Authenticator {
     keyring: Arc<Keyring>,
     gather: Gather,
+    verified: Verified,
 }
 
 impl Actor for Authenticator {
@@ -44,9 +48,10 @@ impl Handler<IssueToken> for Authenticator {
     type Result = Result<AccessToken, Error>;
 
     fn handle(&mut self, message: IssueToken, _: &mut Context<Self>) -> Self::Result {
-        self.keyring
-            .issue(&message.user, message.session, message.now)
-            .map_err(|_| Error::Internal("cannot sign".to_owned()))
+        self.keyring.issue(&message.user, message.session, message.now).map_err(|error| match error {
+            NotChecked::NoKeys => Error::Unavailable(NO_KEYS.to_owned()),
+            NotChecked::Rejected => Error::Internal("cannot sign".to_owned()),
+        })
     }
 }
 
@@ -64,9 +69,10 @@ impl Handler<Authenticate> for Authenticator {
     type Result = Authentication;
 
     fn handle(&mut self, message: Authenticate, _: &mut Context<Self>) -> Authentication {
-        match self.keyring.check(&message.token, message.now) {
+        match self.keyring.check_remembering(&message.token, message.now, &mut self.verified) {
             Ok(claimed) => Authentication::LookUp(Inquiry { claimed, now: message.now }, self.gather.clone()),
-            Err(_) => Authentication::Refused,
+            Err(NotChecked::Rejected) => Authentication::Refused(Error::TokenRefused),
+            Err(NotChecked::NoKeys) => Authentication::Refused(Error::Unavailable(NO_KEYS.to_owned())),
         }
     }
 }
@@ -75,7 +81,7 @@ impl Handler<Authenticate> for Authenticator {
 /// would cost a task and a second channel for each request.
 pub enum Authentication {
     /// Answered without the database.
-    Refused,
+    Refused(Error),
     /// The signature is right; the row decides.
     LookUp(Inquiry, Gather),
 }
@@ -85,7 +91,7 @@ impl MessageResponse<Authenticator, Authenticate> for Authentication {
         // Nobody waits for the answer: nothing to do.
         let Some(reply) = reply else { return };
         match self {
-            Self::Refused => drop(reply.send(Err(Error::TokenRefused))),
+            Self::Refused(error) => drop(reply.send(Err(error))),
             Self::LookUp(inquiry, gather) => gather.look_up(inquiry, reply),
         }
     }

@@ -9,6 +9,7 @@ pub mod register;
 pub mod renew;
 pub mod sign_in;
 pub mod sign_out;
+pub mod signing_keys;
 mod turns;
 
 use std::future::Future;
@@ -30,7 +31,7 @@ use crate::hashing::{self, HashError, HashExecutor};
 use crate::pool::{Pool, PoolError, Slot};
 use crate::store::standings::MAX_ANCHORS;
 use crate::store::{Database, StoreError};
-use crate::tokens::Keyring;
+use crate::tokens::{self, Keyring};
 
 /// What the use cases need to know.
 #[derive(Clone, Copy, Debug)]
@@ -168,6 +169,18 @@ impl Services {
     #[must_use]
     pub fn rules(&self) -> PasswordRules {
         self.shared.settings.rules
+    }
+
+    /// The public signing keys, as a JWK set (RFC 7517 5).
+    #[must_use]
+    pub fn jwks(&self) -> String {
+        self.shared.keyring.jwks()
+    }
+
+    /// Where clients find this server, if the settings say so: `iss` of its tokens.
+    #[must_use]
+    pub fn issuer_url(&self) -> Option<&str> {
+        Some(self.shared.keyring.issuer()).filter(|issuer| *issuer != tokens::ISSUER)
     }
 
     /// Ends `work` at the deadline, whichever of its steps it is in.

@@ -1,32 +1,59 @@
-//! Removes sessions that have expired, a few at a time.
+//! What is done now and then, on every node: the signing keys are read and replaced, the database is asked for a sign of
+//! life, and sessions that have expired are removed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt;
 use tokio::task::JoinHandle;
 
-use crate::domain::clock::Clock;
-use crate::store::Database;
+use crate::accounts::signing_keys::refresh_keys;
+use crate::accounts::{self, Shared};
+use crate::app::StartError;
+use crate::domain::clock::Gate;
 use crate::store::sessions::PurgeSessions;
+use crate::store::users::Ping;
 
-/// How often to look. On several nodes each looks for itself.
-const ROUND: Duration = Duration::from_secs(60);
-/// Between two batches, so that other writes come in between.
+/// How often the keys are read and the database is asked: an outage shows in the metrics also when nobody signs in.
+const ROUND: Duration = Duration::from_secs(5);
+/// Rounds from one look for expired sessions to the next.
+const ROUNDS_TO_PURGE: u32 = 12;
+/// Between two batches of them, so that other writes come in between.
 const PAUSE: Duration = Duration::from_millis(100);
 /// For how long an expired session is kept: a stolen refresh token that is used late is still recognised.
 const KEPT_SECS: i64 = 24 * 60 * 60;
+/// How long the start waits for the keys.
+const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Goes on until it is aborted.
-pub(crate) fn purge_sessions(db: Database, clock: Arc<dyn Clock>) -> JoinHandle<()> {
-    rt::spawn(async move {
-        loop {
+/// Reads the signing keys, and goes on until it is aborted.
+///
+/// Errors: the secret does not open a key, which waiting will not mend.
+pub(crate) async fn start(shared: Shared, rotation_secs: Option<i64>) -> Result<JoinHandle<()>, StartError> {
+    let first = tokio::time::timeout(PATIENCE, refresh_keys(&shared, rotation_secs)).await;
+    if let Ok(Err(accounts::Error::Internal(cause))) = first {
+        return Err(StartError::SigningKeys(cause));
+    }
+    Ok(rt::spawn(async move {
+        for round in 1_u32.. {
             tokio::time::sleep(ROUND).await;
-            let before = clock.now().plus(-KEPT_SECS);
-            // A database that is away has nothing to remove; the next round tries again.
-            while let Ok(Ok(true)) = db.call(PurgeSessions { before }).await {
-                tokio::time::sleep(PAUSE).await;
+            // What is wrong with the database is told by the store.
+            let _ = shared.db.call(Ping).await;
+            if let Err(error) = refresh_keys(&shared, rotation_secs).await {
+                static GATE: Gate = Gate::per_second(1);
+                if GATE.passes().is_some() {
+                    tracing::warn!(%error, "the signing keys were not read; those that are known go on");
+                }
+            }
+            if round % ROUNDS_TO_PURGE == 0 {
+                purge_sessions(&shared).await;
             }
         }
-    })
+    }))
+}
+
+async fn purge_sessions(shared: &Shared) {
+    let before = shared.clock.now().plus(-KEPT_SECS);
+    // A database that is away has nothing to remove; the next time it has.
+    while let Ok(Ok(true)) = shared.db.call(PurgeSessions { before }).await {
+        tokio::time::sleep(PAUSE).await;
+    }
 }

@@ -2,6 +2,7 @@
 
 mod housekeeping;
 mod key_file;
+pub mod keys;
 pub mod log;
 mod memory;
 mod process;
@@ -28,7 +29,7 @@ use crate::hashing::HashError;
 use crate::http::{self, Listening};
 use crate::pool;
 use crate::store::{self, DatabaseUrl, Store, StoreError};
-use crate::tokens::{self, Keyring, Rejected};
+use crate::tokens::{self, Keyring, Rejected, SecretKey};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub enum StartError {
     /// No randomness for the decoy.
     #[error("no decoy hash: {0}")]
     Decoy(#[from] HashError),
+    /// The signing keys cannot be opened.
+    #[error("{0}")]
+    SigningKeys(String),
     /// Hashing could use more memory than there is.
     #[error("{0}")]
     Memory(#[from] TooLittleMemory),
@@ -89,22 +93,33 @@ pub fn prepare_data_dir(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The secret, and where it came from, for people.
+fn signing_secret(source: &KeySource) -> Result<(SecretKey, String), StartError> {
+    match source {
+        KeySource::Settings(key) => Ok((key.clone(), "SECRET_KEY".to_owned())),
+        KeySource::File(path) => {
+            let (key, is_new) = key_file::read_or_make(path)?;
+            Ok((key, format!("{}{}", path.display(), if is_new { " (made just now)" } else { "" })))
+        }
+    }
+}
+
+fn token_settings(config: &Config, secret: SecretKey) -> tokens::Settings {
+    tokens::Settings {
+        secret,
+        previous: config.previous_key.clone(),
+        algorithm: config.algorithm,
+        issuer: config.issuer.clone().unwrap_or_else(|| tokens::ISSUER.to_owned()),
+        lifetime_secs: config.token_lifetime_secs,
+    }
+}
+
 /// Starts everything; the server answers when this returns, and is ready when its database is.
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     memory::check(config.hashing.threads, config.hashing.cost.memory())?;
     prepare_data_dir(&config)?;
-    let (secret, key_origin) = match config.key {
-        KeySource::Settings(key) => (key, "SECRET_KEY".to_owned()),
-        KeySource::File(path) => {
-            let (key, is_new) = key_file::read_or_make(&path)?;
-            (key, format!("{}{}", path.display(), if is_new { " (made just now)" } else { "" }))
-        }
-    };
-    let keyring = Keyring::new(&tokens::Settings {
-        secret,
-        previous: config.previous_key,
-        lifetime_secs: config.token_lifetime_secs,
-    })?;
+    let (secret, key_origin) = signing_secret(&config.key)?;
+    let keyring = Keyring::new(&token_settings(&config, secret))?;
     let store = Arc::new(Store::new(config.store));
     let migration = schema::migrate_in_background(Arc::clone(&store), Arc::clone(&clock)).await?;
     let mut registry = Registry::default();
@@ -115,7 +130,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let hasher = config.hashing.start(&pools);
     let metrics = accounts::Metrics::register(ours);
     let shared = Shared::new(config.accounts, db, hasher, config.hashing.cost, keyring, clock, metrics)?;
-    let housekeeping = housekeeping::purge_sessions(shared.db.clone(), Arc::clone(&shared.clock));
+    let housekeeping = housekeeping::start(shared.clone(), config.key_rotation_secs).await?;
     let http_metrics = http::metrics::Metrics::register(ours);
     let limits = process::within_file_limit(config.http.limits);
     let settings = http::Settings { limits, ..config.http };

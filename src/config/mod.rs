@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::domain::password::{MAX_BYTES, MIN_CODE_POINTS, PasswordRules};
+use crate::domain::signing_key::SigningAlgorithm;
 use crate::hashing::Cost;
 use crate::store::DatabaseUrl;
 use crate::tokens::SecretKey;
@@ -28,6 +29,9 @@ pub use crate::config::reference::{help, reference};
 struct RawConfig {
     secret_key: Option<String>,
     secret_key_previous: Option<String>,
+    signing_algorithm: Option<String>,
+    key_rotation_days: Option<String>,
+    issuer: Option<String>,
     database_url: Option<String>,
     data_dir: Option<String>,
     bind_addr: Option<String>,
@@ -76,6 +80,12 @@ pub struct Config {
     pub key: KeySource,
     /// The signing key before this one.
     pub previous_key: Option<SecretKey>,
+    /// How access tokens are signed.
+    pub algorithm: SigningAlgorithm,
+    /// Seconds that a signing key is used; `None`: for ever.
+    pub key_rotation_secs: Option<i64>,
+    /// `iss` of tokens, and where this server is found: an `https` URL.
+    pub issuer: Option<String>,
     /// Seconds that a token lives.
     pub token_lifetime_secs: i64,
     /// For the database.
@@ -140,6 +150,10 @@ impl Config {
         }
         let previous = raw.secret_key_previous.as_ref();
         let previous_key = previous.and_then(|key| report("SECRET_KEY_PREVIOUS", SecretKey::parse(key), problems));
+        let choices = SigningAlgorithm::ALL.map(SigningAlgorithm::name);
+        let algorithm = one_of("SIGNING_ALGORITHM", raw.signing_algorithm, choices, problems);
+        let rotation: i64 = number("KEY_ROTATION_DAYS", raw.key_rotation_days, 90, 0..=3650, problems);
+        let issuer = raw.issuer.and_then(|issuer| report("ISSUER", issuer_url(&issuer), problems));
         let min_length =
             number("PASSWORD_MIN_LENGTH", raw.password_min_length, MIN_CODE_POINTS, MIN_CODE_POINTS..=64, problems);
         let deadline = number("REQUEST_DEADLINE_SECS", raw.request_deadline_secs, 5, 1..=60, problems);
@@ -176,6 +190,9 @@ impl Config {
             data_dir,
             key: key?,
             previous_key,
+            algorithm: SigningAlgorithm::ALL.get(algorithm).copied()?,
+            key_rotation_secs: (rotation > 0).then_some(rotation * DAY),
+            issuer,
             token_lifetime_secs: minutes * 60,
             store: store::Settings { url: url?, threads: db_threads, queue: DB_QUEUE },
             // A hash that starts late still ends in time: the queue is what 4/5 of the deadline can do.
@@ -213,6 +230,21 @@ const _: () = assert!(MAX_BYTES >= 64 * 4);
 
 fn report<T, E: Display>(name: &str, outcome: Result<T, E>, problems: &mut Vec<String>) -> Option<T> {
     outcome.map_err(|error| problems.push(format!("{name} {error}"))).ok()
+}
+
+/// RFC 8414 2: an `https` URL without query and fragment. On this machine `http` will do, for tests.
+fn issuer_url(text: &str) -> Result<String, &'static str> {
+    let text = text.trim().trim_end_matches('/');
+    let host = text.strip_prefix("https://").or_else(|| {
+        let local = text.strip_prefix("http://")?;
+        (local.starts_with("127.0.0.1:") || local.starts_with("localhost:")).then_some(local)
+    });
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['?', '#', '@', ' ', '"', '\\']) && !host.contains('/') => {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be where clients find this server, without a path, such as https://auth.example.com"),
+    }
 }
 
 fn address(name: &str, value: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {

@@ -26,6 +26,24 @@ pub(super) const SETTINGS: &[Setting] = &[
         is_secret: true,
     },
     Setting {
+        name: "SIGNING_ALGORITHM",
+        default: "`HS256`",
+        meaning: "`HS256` signs access tokens with `SECRET_KEY`; with `EdDSA` or `ES256` other services check them with the public keys at `/.well-known/jwks.json`",
+        is_secret: false,
+    },
+    Setting {
+        name: "KEY_ROTATION_DAYS",
+        default: "`90`",
+        meaning: "How long a key of `EdDSA` or `ES256` signs before the next one does, 0 to 3650 days; 0: until `tegata keys rotate`",
+        is_secret: false,
+    },
+    Setting {
+        name: "ISSUER",
+        default: "none: tokens say `tegata`",
+        meaning: "Where clients find this server, such as `https://auth.example.com`: the `iss` of tokens, and the metadata at `/.well-known/oauth-authorization-server`",
+        is_secret: false,
+    },
+    Setting {
         name: "DATABASE_URL",
         default: "`sqlite://DATA_DIR/tegata.db`",
         meaning: "Or `mysql://user:password@host:3306/database` (MySQL and MariaDB); after `?`: `socket=PATH`, `tls=true`, `root_cert_path=PATH`",

@@ -4,4 +4,5 @@ pub mod clock;
 pub mod email;
 pub mod password;
 pub mod session;
+pub mod signing_key;
 pub mod user;

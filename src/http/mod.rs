@@ -18,6 +18,7 @@ mod stream;
 mod token;
 mod unread;
 mod user;
+mod well_known;
 
 use std::io;
 use std::net::SocketAddr;
@@ -68,6 +69,8 @@ fn routes(config: &mut web::ServiceConfig) {
         )
         .service(at("/api/user/me", GET).route(get().to(user::me).wrap(bearer::required())))
         .service(at("/api/is_logined", GET).route(get().to(user::is_logined).wrap(bearer::optional())))
+        .service(at("/.well-known/jwks.json", GET).route(get().to(well_known::jwks)))
+        .service(at("/.well-known/oauth-authorization-server", GET).route(get().to(well_known::metadata)))
         .service(at("/api/hello", GET).route(get().to(health::hello)))
         .service(at("/livez", GET).route(get().to(health::livez)))
         .service(at("/readyz", GET).route(get().to(health::readyz)))

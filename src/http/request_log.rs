@@ -26,6 +26,8 @@ const ROUTES: &[&str] = &[
     "/api/logout_all",
     "/api/user/sessions",
     "/api/register",
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
     "/api/hello",
     "/livez",
     "/readyz",

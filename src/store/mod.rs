@@ -9,6 +9,7 @@ pub mod migrate;
 mod mysql;
 pub mod session;
 pub mod sessions;
+pub mod signing_keys;
 mod sqlite;
 pub mod standings;
 mod url;
@@ -121,6 +122,17 @@ impl Store {
             && let Err(error) = sqlite::checkpoint(path)
         {
             tracing::warn!(%error, "what was written last stays in the journal beside the database");
+        }
+    }
+
+    /// Runs one query on a connection of its own, without any worker; blocks. For the command line.
+    ///
+    /// Errors: as the database has it.
+    pub fn run<Q: Query>(&self, query: &Q) -> Result<Q::Output, StoreError> {
+        let mut session = self.settings.url.connect_for_migration()?;
+        match Q::ACCESS {
+            Access::Read => query.run(session.as_mut()),
+            Access::Write => in_transaction(session.as_mut(), query).map_err(|failure| failure.error),
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("mysql", 1, "0001_users"),
     migration!("mysql", 2, "0002_sessions"),
     migration!("mysql", 3, "0003_users_valid_after"),
+    migration!("mysql", 4, "0004_signing_keys"),
 ];
 
 /// More statements than the program has: none is ever evicted, so none that [`MysqlSession`] holds is closed.

@@ -19,6 +19,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("sqlite", 1, "0001_users"),
     migration!("sqlite", 2, "0002_sessions"),
     migration!("sqlite", 3, "0003_users_valid_after"),
+    migration!("sqlite", 4, "0004_signing_keys"),
 ];
 
 /// More statements than the program has, so that each stays prepared.

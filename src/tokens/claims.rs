@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `iss`: who made the token.
+/// `iss`, unless the settings say otherwise: who made the token.
 pub const ISSUER: &str = "tegata";
 /// `aud`: whom it is for. Services that check our tokens must ask for it.
 pub const AUDIENCE: &str = "tegata";

@@ -2,11 +2,17 @@
 //! lives here.
 
 mod claims;
+mod derive;
+mod key_pair;
+mod key_set;
 mod keyring;
 mod refresh;
+mod sealing;
 mod secret;
+mod verified;
 
 pub use crate::tokens::claims::{AUDIENCE, ISSUER};
-pub use crate::tokens::keyring::{AccessToken, Keyring, Rejected, Settings, new_session_id};
+pub use crate::tokens::keyring::{AccessToken, Keyring, NotChecked, Rejected, Settings, Unopened, new_session_id};
 pub use crate::tokens::refresh::Refresh;
 pub use crate::tokens::secret::{SecretKey, SecretKeyError};
+pub use crate::tokens::verified::Verified;

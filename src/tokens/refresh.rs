@@ -2,18 +2,16 @@
 //! the session and the secret, so any node can tell a good one before it asks the database, and can give the same
 //! successor twice to a client that lost the first answer.
 
-use aws_lc_rs::hkdf::{self, HKDF_SHA256, Salt};
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use zeroize::Zeroizing;
 
 use crate::domain::session::SessionId;
+use crate::tokens::derive::derive;
 use crate::tokens::keyring::Rejected;
 use crate::tokens::secret::SecretKey;
 
-/// Separates this key from whatever else is derived from the same secret (RFC 5869 3.2).
-const PURPOSE: &[u8] = b"tegata refresh token v1";
+const PURPOSE: &str = "tegata refresh token v1";
 /// Longest token worth a look; ours have 22 + 1 + 20 + 1 + 43 characters at most.
 const MAX_BYTES: usize = 128;
 
@@ -35,7 +33,7 @@ pub(crate) struct RefreshKeys {
 
 impl RefreshKeys {
     pub(crate) fn new(secret: &SecretKey, previous: Option<&SecretKey>) -> Result<Self, Rejected> {
-        Ok(Self { current: derive(secret)?, previous: previous.map(derive).transpose()? })
+        Ok(Self { current: key(secret)?, previous: previous.map(key).transpose()? })
     }
 
     /// The token of one generation.
@@ -64,21 +62,8 @@ impl RefreshKeys {
     }
 }
 
-/// RFC 5869: the secret is long and random, so the salt may be empty.
-fn derive(secret: &SecretKey) -> Result<Key, Rejected> {
-    let extracted = Salt::new(HKDF_SHA256, &[]).extract(secret.expose().as_bytes());
-    let expanded = extracted.expand(&[PURPOSE], KeyLength).map_err(|_| Rejected)?;
-    let mut bytes = Zeroizing::new([0; 32]);
-    expanded.fill(bytes.as_mut()).map_err(|_| Rejected)?;
-    Ok(Key::new(HMAC_SHA256, bytes.as_ref()))
-}
-
-struct KeyLength;
-
-impl hkdf::KeyType for KeyLength {
-    fn len(&self) -> usize {
-        32
-    }
+fn key(secret: &SecretKey) -> Result<Key, Rejected> {
+    Ok(Key::new(HMAC_SHA256, derive(secret, PURPOSE)?.as_ref()))
 }
 
 #[cfg(test)]

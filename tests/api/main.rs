@@ -6,6 +6,7 @@ mod forged;
 mod framing;
 mod harness;
 mod is_logined;
+mod keys;
 mod me;
 mod outage;
 mod register;

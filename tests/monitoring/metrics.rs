@@ -106,7 +106,7 @@ fn requests_are_counted_by_route_and_status() {
     let after = Page::of(&server);
     let more = |route, status| after.answered(route, status) - before.answered(route, status);
     assert_eq!((more("/api/user/me", 200), more("/api/user/me", 401), more("other", 404)), (40.0, 3.0, 3.0));
-    let lookups = |page: &Page| page.sum("tegata_lookup_batch_users_count", &[]);
+    let lookups = |page: &Page| page.sum("tegata_lookup_batch_rows_count", &[]);
     assert!((1.0..=40.0).contains(&(lookups(&after) - lookups(&before))));
     let reads = |page: &Page| page.sum("tegata_pool_work_seconds_count", &["pool=\"db-read\""]);
     assert_eq!(reads(&after) - reads(&before), lookups(&after) - lookups(&before));

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use tegata::domain::clock::UnixTime;
+use tegata::domain::signing_key::SigningAlgorithm;
 use tegata::domain::user::{User, UserId};
 use tegata::tokens::{AUDIENCE, ISSUER, Keyring, SecretKey, Settings};
 
@@ -91,8 +92,13 @@ struct Judges {
 }
 
 static JUDGES: LazyLock<Judges> = LazyLock::new(|| {
-    let settings =
-        Settings { secret: SecretKey::parse(SECRET).unwrap(), previous: None, lifetime_secs: 10 * 365 * 86_400 };
+    let settings = Settings {
+        secret: SecretKey::parse(SECRET).unwrap(),
+        previous: None,
+        algorithm: SigningAlgorithm::Hs256,
+        issuer: ISSUER.to_owned(),
+        lifetime_secs: 10 * 365 * 86_400,
+    };
     let keyring = Keyring::new(&settings).unwrap();
     let user = User { id: UserId(41), email: "someone@example.com".to_owned(), is_disabled: false };
     let genuine = keyring.issue(&user, None, now()).unwrap().token;

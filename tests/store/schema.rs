@@ -5,7 +5,8 @@ use std::sync::{Arc, Barrier};
 use crate::database::TestDatabase;
 use crate::{NOW, store};
 
-const FILES: [&str; 4] = ["0000_schema_migrations", "0001_users", "0002_sessions", "0003_users_valid_after"];
+const FILES: [&str; 5] =
+    ["0000_schema_migrations", "0001_users", "0002_sessions", "0003_users_valid_after", "0004_signing_keys"];
 
 #[test]
 fn the_files_are_applied_once() {
