@@ -1,6 +1,7 @@
 //! The use cases, one a file, and what they share. They know messages; they know no HTTP and no SQL.
 
 pub mod authenticator;
+pub mod change_password;
 pub mod gather;
 pub mod identify;
 pub mod open_session;

@@ -31,7 +31,8 @@ pub async fn sign_in(services: &Services, attempt: Attempt, client: Client) -> R
         .await
 }
 
-async fn verify(shared: &Shared, attempt: Attempt) -> Result<User, Error> {
+/// Whose credentials these are. Errors: as [`sign_in`].
+pub(super) async fn verify(shared: &Shared, attempt: Attempt) -> Result<User, Error> {
     // The place first: whoever cannot be served hears so before the database does any work.
     let place = shared.hash_place().await?;
     let found = match attempt.email {

@@ -9,6 +9,7 @@ mod health;
 mod listener;
 pub mod metrics;
 mod openapi;
+mod password;
 pub mod problem;
 mod register;
 mod request_id;
@@ -67,6 +68,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             at("/api/user/sessions/{id}", "DELETE").route(web::delete().to(session::delete).wrap(bearer::required())),
         )
+        .service(at("/api/user/password", POST).route(web::post().to(password::post).wrap(bearer::required())))
         .service(at("/api/user/me", GET).route(get().to(user::me).wrap(bearer::required())))
         .service(at("/api/is_logined", GET).route(get().to(user::is_logined).wrap(bearer::optional())))
         .service(at("/.well-known/jwks.json", GET).route(get().to(well_known::jwks)))

@@ -87,7 +87,8 @@ fn parse(mut fields: BTreeMap<String, Value>, rules: PasswordRules) -> Result<(E
     }
 }
 
-fn text(fields: &mut BTreeMap<String, Value>, name: &str) -> Result<String, String> {
+/// The field `name`. Errors: what to do about it.
+pub(crate) fn text(fields: &mut BTreeMap<String, Value>, name: &str) -> Result<String, String> {
     match fields.remove(name) {
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err("must be a string".to_owned()),

@@ -25,6 +25,7 @@ const ROUTES: &[&str] = &[
     "/api/logout",
     "/api/logout_all",
     "/api/user/sessions",
+    "/api/user/password",
     "/api/register",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use actix::Message;
 
 use crate::domain::clock::UnixTime;
+use crate::domain::password::PasswordHash;
 use crate::domain::session::{Client, Session as OpenSession, SessionId};
 use crate::domain::user::{User, UserId};
 use crate::store::error::StoreError;
@@ -171,6 +172,30 @@ impl Query for RevokeAll {
         let (now, user) = (Value::Int(self.now.0), Value::Int(self.user.0));
         session.execute(REVOKE_ALL, &[now.clone(), user.clone()])?;
         session.execute(SET_VALID_AFTER, &[now.clone(), user, now]).map(drop)
+    }
+}
+
+/// Replaces a user's password, and ends what was signed in with the old one.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct ReplacePassword {
+    /// Whose.
+    pub user: UserId,
+    /// The hash of the new one.
+    pub replacement: PasswordHash,
+    /// When.
+    pub now: UnixTime,
+}
+
+const REPLACE_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ?";
+
+impl Query for ReplacePassword {
+    const ACCESS: Access = Access::Write;
+    type Output = ();
+
+    fn run(&self, session: &mut dyn Session) -> Result<(), StoreError> {
+        session.execute(REPLACE_PASSWORD, &[self.replacement.expose().into(), self.user.0.into()])?;
+        RevokeAll { user: self.user, now: self.now }.run(session)
     }
 }
 

@@ -9,6 +9,7 @@ mod is_logined;
 mod keys;
 mod me;
 mod outage;
+mod password;
 mod register;
 mod service;
 mod sessions;
