@@ -40,8 +40,7 @@ pub struct Pool<A: Actor<Context = SyncContext<A>>> {
     addr: Addr<A>,
     slots: Arc<Semaphore>,
     size: usize,
-    threads: usize,
-    alive: Arc<AtomicUsize>,
+    lost: Arc<AtomicUsize>,
     gauges: Arc<Gauges>,
 }
 
@@ -51,8 +50,7 @@ impl<A: Actor<Context = SyncContext<A>>> Clone for Pool<A> {
             addr: self.addr.clone(),
             slots: Arc::clone(&self.slots),
             size: self.size,
-            threads: self.threads,
-            alive: Arc::clone(&self.alive),
+            lost: Arc::clone(&self.lost),
             gauges: Arc::clone(&self.gauges),
         }
     }
@@ -63,7 +61,7 @@ pub struct Presence(Arc<AtomicUsize>);
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -133,19 +131,16 @@ impl<A: Actor<Context = SyncContext<A>>> Pool<A> {
     where
         F: Fn(Presence) -> A + Send + Sync + 'static,
     {
-        let alive = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&alive);
+        let lost = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&lost);
         let addr = SyncArbiter::start_with_thread_builder(
             threads,
             move || std::thread::Builder::new().name(name.to_owned()),
-            move || {
-                counter.fetch_add(1, Ordering::Relaxed);
-                worker(Presence(Arc::clone(&counter)))
-            },
+            move || worker(Presence(Arc::clone(&counter))),
         );
         let size = threads + queue;
         let gauges = Arc::new(metrics.of_pool(name, size));
-        Self { addr, slots: Arc::new(Semaphore::new(size)), size, threads, alive, gauges }
+        Self { addr, slots: Arc::new(Semaphore::new(size)), size, lost, gauges }
     }
 
     /// Takes a slot if one is free.
@@ -179,10 +174,10 @@ impl<A: Actor<Context = SyncContext<A>>> Pool<A> {
         self.reserve()?.call(message).await
     }
 
-    /// Whether every worker thread is alive.
+    /// Whether no worker thread has ended. One that has yet to begin will find its work waiting.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.alive.load(Ordering::Relaxed) == self.threads
+        self.lost.load(Ordering::Relaxed) == 0
     }
 
     /// Waits until nothing is queued or running, then refuses everything.

@@ -149,5 +149,6 @@ fn nobody_is_let_in_after_the_commit() {
     let heard: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
     let (after, before): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(sent, _)| *sent > committed);
     assert!(before.iter().any(|(_, status)| *status == 200) && after.len() > 64);
-    assert!(after.iter().all(|(_, status)| *status == 401), "let in after the commit");
+    let others: Vec<_> = after.iter().filter(|(_, status)| *status != 401).collect();
+    assert!(others.is_empty(), "answered something else than 401 after the commit at {committed:?}: {others:?}");
 }
