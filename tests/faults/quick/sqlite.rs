@@ -69,10 +69,11 @@ impl Drop for SmallDisk<'_> {
 
 #[test]
 fn f09_the_disk_is_full() {
-    let dir = Dir::new();
-    let at = dir.path().join("disk");
-    let disk = SmallDisk::mount(&at);
-    let mut scene = Scene::on(dir, Engine::Sqlite(at.join("tegata.db")), &[]);
+    // Dropped from the last to the first: the server ends, the disk goes, then the directory can.
+    let home = Dir::new();
+    let at = home.path().join("disk");
+    let _disk = SmallDisk::mount(&at);
+    let mut scene = Scene::on(Dir::new(), Engine::Sqlite(at.join("tegata.db")), &[]);
     let token = scene.signed_in("a@example.com");
     let load = Load::start(scene.address, 50);
     pause(Duration::from_secs(1));
@@ -105,8 +106,6 @@ fn f09_the_disk_is_full() {
     assert_eq!(ledger.count(|attempt| attempt.action.is_read() && !attempt.is_well()), 0, "reads go on");
     assert_eq!(integrity(scene.sqlite_path()), "ok");
     scene.stop();
-    drop(scene);
-    drop(disk);
 }
 
 fn integrity(path: &Path) -> String {
