@@ -70,6 +70,23 @@ impl Engine {
         }
     }
 
+    /// Every table, gone.
+    pub fn drop_all_tables(&self) {
+        match self {
+            Self::MariaDb(database) => database.execute("CREATE OR REPLACE DATABASE tegata"),
+            Self::Sqlite(path) => {
+                let conn = sqlite(path);
+                let mut statement = conn
+                    .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+                    .unwrap();
+                let names: Vec<String> =
+                    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+                let drops: String = names.iter().map(|name| format!("DROP TABLE {name};")).collect();
+                conn.execute_batch(&format!("PRAGMA foreign_keys = OFF; {drops}")).unwrap();
+            }
+        }
+    }
+
     /// Runs one statement as an administrator would.
     pub fn execute(&self, sql: &str) {
         match self {

@@ -167,8 +167,7 @@ fn five_replicas(mut scene: Scene, engine: &str) {
     let first = scene.take_server();
     first.signal(Signal::TERM);
     let _ = first.wait();
-    scene.engine.execute("DROP TABLE users");
-    scene.engine.execute("DROP TABLE schema_migrations");
+    scene.engine.drop_all_tables();
     let began = Instant::now();
     let environment = scene.environment();
     let dir = scene.dir.path();
@@ -226,41 +225,44 @@ fn schema(scene: &Scene) -> (u32, u32) {
         Engine::Sqlite(path) => {
             let conn = sqlite(path);
             let count = |sql| conn.query_row(sql, [], |row| row.get(0)).unwrap_or_default();
-            (count("SELECT COUNT(*) FROM sqlite_schema WHERE name IN ('users', 'schema_migrations')"), count(RECORDED))
+            (
+                count("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"),
+                count(RECORDED),
+            )
         }
     }
 }
 
 /// Killed while it makes the schema, at moments spread over the time that it takes: the next start finishes the work
-/// by itself. Gives what the kills left behind.
+/// by itself. Gives what the kills left behind, nothing and the whole left out.
 fn killed_while_migrating(mut scene: Scene) -> BTreeSet<(u32, u32)> {
     scene.stop();
     let migrate = |scene: &Scene| {
         let mut command = tegata(scene.dir.path(), &scene.environment(), &["migrate"]);
         command.stderr(Stdio::null()).spawn().unwrap()
     };
-    let drop_all = |scene: &Scene| {
-        for table in ["users", "schema_migrations"] {
-            scene.engine.execute(&format!("DROP TABLE IF EXISTS {table}"));
-        }
-    };
-    drop_all(&scene);
-    let began = Instant::now();
-    assert!(migrate(&scene).wait().unwrap().success());
-    let whole = began.elapsed();
+    // The fastest of three: the machine has others to serve, and a moment after the end is none.
+    let times = (0..3).map(|_| {
+        scene.engine.drop_all_tables();
+        let began = Instant::now();
+        assert!(migrate(&scene).wait().unwrap().success());
+        began.elapsed()
+    });
+    let time = times.min().unwrap();
+    let whole = schema(&scene);
     let mut left = BTreeSet::new();
     let mut interrupted = 0;
     for step in 0..12 {
-        drop_all(&scene);
+        scene.engine.drop_all_tables();
         let mut child = migrate(&scene);
-        pause(whole * step / 12);
+        pause(time * step / 12);
         interrupted += usize::from(child.try_wait().unwrap().is_none());
         let _ = child.kill();
         let _ = child.wait();
         left.insert(schema(&scene));
         scene.start();
         scene.until_ready();
-        assert_eq!(schema(&scene), (2, 2));
+        assert_eq!(schema(&scene), whole, "ready means that every table is there");
         scene.signed_in("a@example.com");
         assert_eq!(scene.engine.rows().len(), 1);
         let (status, log) = scene.stop();
@@ -268,7 +270,8 @@ fn killed_while_migrating(mut scene: Scene) -> BTreeSet<(u32, u32)> {
     }
     let fault = format!("killed {interrupted} times during migration");
     report::line("F-38", &fault, &format!("left behind (tables, files on record): {left:?}"), "-", "at the next start");
-    assert!(interrupted >= 6, "the fault took place {interrupted} times");
+    assert!(interrupted >= 4, "the fault took place {interrupted} times");
+    left.retain(|state| ![(0, 0), whole].contains(state));
     left
 }
 
@@ -282,15 +285,14 @@ fn f38_killed_during_migration_on_mariadb() {
     scene.until_ready();
     proxy.set(Line::Slow(Duration::from_millis(15)));
     let left = killed_while_migrating(scene);
-    let is_half_done = |state: &&(u32, u32)| ![(0, 0), (2, 2)].contains(*state);
-    assert!(left.iter().any(|state| is_half_done(&state)), "none was killed half-way: {left:?}");
+    assert!(!left.is_empty(), "none was killed half-way");
 }
 
 /// One transaction: all or nothing.
 #[test]
 fn f38_killed_during_migration_on_sqlite() {
     let left = killed_while_migrating(Scene::on_sqlite(&[]));
-    assert!(left.iter().all(|state| [(0, 0), (2, 2)].contains(state)), "{left:?}");
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
