@@ -28,7 +28,9 @@ pub(crate) async fn open_session(
     let id = new_session_id().map_err(|_| Error::Internal("no randomness".to_owned()))?;
     let lifetime = services.shared.settings.sessions.lifetime_secs(id);
     let create = CreateSession { id, user: user.id, client, now, expires_at: now.plus(lifetime) };
-    let created = tokio::time::timeout(services.shared.settings.deadline / 2, services.shared.db.call(create)).await;
+    // A sign-in needs no write, so it does not wait for one as long as a registration does (F-13).
+    let patience = services.shared.settings.deadline / 4;
+    let created = tokio::time::timeout(patience, services.shared.db.call(create)).await;
     let outcome = match created {
         Ok(Ok(outcome)) => outcome.map_err(Error::from),
         Ok(Err(error)) => Err(error.into()),

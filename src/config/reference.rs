@@ -108,7 +108,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "DB_THREADS",
         default: "`4`",
-        meaning: "Threads that read from the database, each with one connection; on a server half as many more write, on SQLite one",
+        meaning: "Threads that read from the database, each with one connection; on a server as many more write, on SQLite one",
         is_secret: false,
     },
     Setting {

@@ -50,7 +50,7 @@ const RETRY_WINDOW: Duration = Duration::from_secs(3);
 pub struct Settings {
     /// Where the database is.
     pub url: DatabaseUrl,
-    /// Worker threads that read. On a server half as many write; a SQLite file has one writer. Each has a connection.
+    /// Worker threads that read. On a server as many write; a SQLite file has one writer. Each has a connection.
     pub threads: usize,
     /// Messages that may wait for a worker.
     pub queue: usize,
@@ -94,7 +94,8 @@ impl Store {
         let writers = match url {
             // SQLite has one writer at a time, whoever waits for it.
             DatabaseUrl::Sqlite(_) => 1,
-            DatabaseUrl::Mysql(_) => threads.div_ceil(2),
+            // A write takes three or four round trips where a read takes one.
+            DatabaseUrl::Mysql(_) => *threads,
         };
         let line = Arc::new(Line::new(metrics.clone()));
         let connections = connections::connect(url, threads + writers, &line);

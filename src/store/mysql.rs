@@ -273,6 +273,8 @@ const SERVER_ERRORS: &[(u16, &str, Meaning)] = &[
     (1213, "ER_LOCK_DEADLOCK", Meaning::Race),
     (1205, "ER_LOCK_WAIT_TIMEOUT", Meaning::Race),
     (1060, "ER_DUP_FIELDNAME", Meaning::Done),
+    // A column of a schema file that is still to come.
+    (1054, "ER_BAD_FIELD_ERROR", Meaning::NoSchema),
     (1049, "ER_BAD_DB_ERROR", Meaning::NoSchema),
     (1146, "ER_NO_SUCH_TABLE", Meaning::NoSchema),
     // Too many connections, or too much use.
@@ -357,10 +359,10 @@ mod tests {
         for code in [2006, 2013, 1053, 1927, 4031] {
             assert!(matches!(server_error(code), StoreError::Lost(_)), "{code}");
         }
-        for code in [1146, 1049] {
+        for code in [1146, 1049, 1054] {
             assert!(matches!(server_error(code), StoreError::SchemaMissing(_)), "{code}");
         }
-        for code in [1064, 1054, 1406, 1366] {
+        for code in [1064, 1406, 1366] {
             assert!(matches!(server_error(code), StoreError::Bug(_)), "{code}");
         }
         for (at, (code, name, _)) in SERVER_ERRORS.iter().enumerate() {

@@ -253,7 +253,10 @@ fn classify(error: &rusqlite::Error) -> StoreError {
         | ErrorCode::NotADatabase
         | ErrorCode::OperationInterrupted
         | ErrorCode::OutOfMemory => StoreError::Unavailable(text()),
-        _ if message.as_ref().is_some_and(|message| message.starts_with("no such table")) => {
+        _ if message
+            .as_ref()
+            .is_some_and(|why| why.starts_with("no such table") || why.starts_with("no such column")) =>
+        {
             StoreError::SchemaMissing(text())
         }
         _ => StoreError::Bug(text()),

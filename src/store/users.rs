@@ -98,19 +98,24 @@ impl Query for SetPasswordHash {
     }
 }
 
-/// Whether the tables can be read now: what readiness means.
+/// Whether every table is there and can be read now: what readiness means.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct Ping;
 
-const PING: &str = "SELECT id FROM users WHERE id = ?";
+/// One for each file of the schema that the program cannot do without.
+const PINGS: [&str; 3] = [
+    "SELECT valid_after FROM users WHERE id = ?",
+    "SELECT generation FROM sessions WHERE user_id = ?",
+    "SELECT kid FROM signing_keys WHERE generation = ?",
+];
 
 impl Query for Ping {
     const ACCESS: Access = Access::Read;
     type Output = ();
 
     fn run(&self, session: &mut dyn Session) -> Result<Self::Output, StoreError> {
-        session.query(PING, &[Value::Int(0)]).map(drop)
+        PINGS.iter().try_for_each(|ping| session.query(ping, &[Value::Int(0)]).map(drop))
     }
 }
 

@@ -77,6 +77,11 @@ impl Action {
         !matches!(self, Self::Register { .. })
     }
 
+    /// Whether it opens a session, if it can be written, and goes on without.
+    pub fn is_sign_in(&self) -> bool {
+        matches!(self, Self::SignIn { is_right: true, .. })
+    }
+
     /// The answer when all is well.
     fn wanted(&self) -> u16 {
         match self {

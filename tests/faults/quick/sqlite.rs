@@ -42,8 +42,12 @@ fn f13_another_process_holds_the_write_lock() {
     verdict.expect_clean();
     let reads = |attempt: &crate::ledger::Attempt| attempt.action.is_read();
     assert_eq!(ledger.count(|attempt| reads(attempt) && !attempt.is_well()), 0, "readers do not wait for a writer");
-    let slow: Vec<_> = ledger.select(|attempt| reads(attempt) && attempt.took > Duration::from_secs(1)).collect();
-    assert!(slow.is_empty(), "{} reads took more than a second: {:?}", slow.len(), slow[0]);
+    // A sign-in gives its session a little more than a second to be written, and goes on without; doubled.
+    let is_slow = |attempt: &crate::ledger::Attempt| {
+        attempt.took > Duration::from_millis(if attempt.action.is_sign_in() { 2500 } else { 1000 })
+    };
+    let slow: Vec<_> = ledger.select(|attempt| reads(attempt) && is_slow(attempt)).collect();
+    assert!(slow.is_empty(), "{} reads took too long: {:?}", slow.len(), slow[0]);
     assert!(ledger.last_bad_after(free) < Duration::from_secs(1));
     scene.stop();
 }
