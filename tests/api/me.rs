@@ -104,8 +104,8 @@ fn many_users_at_once_each_see_themselves() {
             let server = std::sync::Arc::clone(&server);
             std::thread::spawn(move || {
                 for _ in 0..25 {
-                    let me = server.get_as("/api/user/me", &token).json();
-                    assert_eq!(me["email"], format!("{number}@example.com"));
+                    let me = server.get_as("/api/user/me", &token);
+                    assert_eq!(me.json()["email"], format!("{number}@example.com"), "{me:?}");
                 }
             })
         })
@@ -149,6 +149,7 @@ fn nobody_is_let_in_after_the_commit() {
     let heard: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
     let (after, before): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(sent, _)| *sent > committed);
     assert!(before.iter().any(|(_, status)| *status == 200) && after.len() > 64);
-    let others: Vec<_> = after.iter().filter(|(_, status)| *status != 401).collect();
-    assert!(others.is_empty(), "answered something else than 401 after the commit at {committed:?}: {others:?}");
+    // A machine that is busy with other things may leave no time for a look-up: 503 lets nobody in.
+    let others: Vec<_> = after.iter().filter(|(_, status)| ![401, 503].contains(status)).collect();
+    assert!(others.is_empty(), "let in after the commit at {committed:?}: {others:?}");
 }
