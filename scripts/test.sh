@@ -28,6 +28,10 @@ command -v sqlite3 >/dev/null || packages+=(sqlite3)
 command -v curl >/dev/null || packages+=(curl)
 command -v openssl >/dev/null || packages+=(openssl)
 command -v faketime >/dev/null || packages+=(faketime)
+command -v python3 >/dev/null || packages+=(python3)
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
 if [ ${#packages[@]} -gt 0 ]; then
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         say "installing ${packages[*]}"
@@ -56,6 +60,10 @@ if [ "${1:-}" = --faults ]; then
     sort -V "$report"
     exit "$status"
 fi
+
+# --- what the services of examples/verifier are written with
+say "PyJWT and jose for the verifiers"
+scripts/verifiers.sh
 
 # --- a private MariaDB
 . scripts/private-mariadb.sh
