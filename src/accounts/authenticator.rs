@@ -19,7 +19,7 @@ pub(crate) fn start(keyring: Arc<Keyring>, gather: Gather) -> Addr<Authenticator
 }
 
 /// For the log.
-const NO_KEYS: &str = "the signing keys have not been read yet";
+pub(super) const NO_KEYS: &str = "the signing keys have not been read yet";
 
 /// Issues and checks tokens.
 pub struct Authenticator {

@@ -173,9 +173,10 @@ impl Services {
     }
 
     /// The public signing keys, as a JWK set (RFC 7517 5).
-    #[must_use]
-    pub fn jwks(&self) -> String {
-        self.shared.keyring.jwks()
+    ///
+    /// Errors: [`Error::Unavailable`] while they have not been read from the database.
+    pub fn jwks(&self) -> Result<String, Error> {
+        self.shared.keyring.jwks().ok_or_else(|| Error::Unavailable(authenticator::NO_KEYS.to_owned()))
     }
 
     /// Where clients find this server, if the settings say so: `iss` of its tokens.

@@ -16,6 +16,8 @@ pub struct Readiness {
     pub database: bool,
     /// Every database worker is alive.
     pub database_workers: bool,
+    /// There is a key to sign with.
+    pub signing_keys: bool,
     /// Every hash worker is alive.
     pub hash_workers: bool,
     /// The server has not begun to stop.
@@ -26,7 +28,7 @@ impl Readiness {
     /// Whether all is well.
     #[must_use]
     pub fn is_ready(self) -> bool {
-        self.database && self.database_workers && self.hash_workers && self.not_stopping
+        self.database && self.database_workers && self.signing_keys && self.hash_workers && self.not_stopping
     }
 }
 
@@ -37,6 +39,7 @@ pub async fn readiness(services: &Services) -> Readiness {
     Readiness {
         database: matches!(answer, Ok(Ok(Ok(())))),
         database_workers: shared.db.is_whole(),
+        signing_keys: shared.keyring.is_ready(),
         hash_workers: shared.hasher.is_whole(),
         not_stopping: !shared.is_stopping.load(Ordering::Relaxed),
     }

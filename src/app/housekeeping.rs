@@ -34,7 +34,8 @@ pub(crate) async fn start(shared: Shared, rotation_secs: Option<i64>) -> Result<
     }
     Ok(rt::spawn(async move {
         for round in 1_u32.. {
-            tokio::time::sleep(ROUND).await;
+            // Without a key nothing can be signed or checked: that does not wait for the next round.
+            tokio::time::sleep(if shared.keyring.is_ready() { ROUND } else { PAUSE }).await;
             // What is wrong with the database is told by the store.
             let _ = shared.db.call(Ping).await;
             if let Err(error) = refresh_keys(&shared, rotation_secs).await {

@@ -36,6 +36,7 @@ pub(crate) async fn readyz(services: web::Data<Services>) -> HttpResponse {
     let lines = [
         ("database", ready.database),
         ("database workers", ready.database_workers),
+        ("signing keys", ready.signing_keys),
         ("hash workers", ready.hash_workers),
         ("not shutting down", ready.not_stopping),
     ]

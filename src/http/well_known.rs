@@ -16,10 +16,14 @@ const KEPT: (header::HeaderName, header::HeaderValue) =
 /// The public keys
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "OAuth 2.0",
-    responses((status = 200, description = "A JWK set (RFC 7517 5); empty with HS256, whose key is secret", body = Object))
+    responses(
+        (status = 200, description = "A JWK set (RFC 7517 5); empty with HS256, whose key is secret", body = Object),
+        (status = 503, description = "The keys have not been read from the database yet", body = ProblemBody, content_type = "application/problem+json"),
+    )
 )]
-pub(crate) async fn jwks(services: web::Data<Services>) -> HttpResponse {
-    HttpResponse::Ok().insert_header(KEPT).content_type("application/jwk-set+json").body(services.jwks())
+pub(crate) async fn jwks(services: web::Data<Services>) -> Result<HttpResponse, Problem> {
+    let keys = services.jwks()?;
+    Ok(HttpResponse::Ok().insert_header(KEPT).content_type("application/jwk-set+json").body(keys))
 }
 
 /// RFC 8414 2.

@@ -7,6 +7,9 @@ pub const ISSUER: &str = "tegata";
 /// `aud`: whom it is for. Services that check our tokens must ask for it.
 pub const AUDIENCE: &str = "tegata";
 
+/// `client_id`: people's own clients, which need no registration.
+pub(crate) const CLIENT: &str = "tegata";
+
 /// The claims in the order in which they are written. Duplicate, missing or mistyped ones fail to parse; unknown
 /// ones are ignored (RFC 7519 4).
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,6 +28,9 @@ pub(crate) struct Claims<'a> {
     pub(crate) exp: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nbf: Option<i64>,
+    /// RFC 9068 2.2 asks for the client; as long as none are registered it is the same for all.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client_id: Option<&'a str>,
     /// The session, where there is one (the name is OpenID Connect's, Front-Channel Logout 1.0 3).
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(crate) sid: Option<&'a str>,

@@ -11,7 +11,7 @@ use crate::domain::clock::UnixTime;
 use crate::domain::session::{Claimed, SessionId};
 use crate::domain::signing_key::{SigningAlgorithm, SigningKey};
 use crate::domain::user::{User, UserId};
-use crate::tokens::claims::{AUDIENCE, Claims};
+use crate::tokens::claims::{AUDIENCE, CLIENT, Claims};
 use crate::tokens::key_pair;
 use crate::tokens::key_set::{Key, KeySet};
 use crate::tokens::refresh::{Refresh, RefreshKeys};
@@ -134,10 +134,17 @@ impl Keyring {
         if unopened.is_empty() { Ok(resealed) } else { Err(Unopened(unopened)) }
     }
 
-    /// The public keys (RFC 7517 5): none with HS256.
+    /// Whether there is a key to sign with: from the start with HS256, otherwise once they have been read.
     #[must_use]
-    pub fn jwks(&self) -> String {
-        self.keys().jwks()
+    pub fn is_ready(&self) -> bool {
+        !self.keys().is_empty()
+    }
+
+    /// The public keys (RFC 7517 5): none with HS256. `None`: they have not been read yet.
+    #[must_use]
+    pub fn jwks(&self) -> Option<String> {
+        let keys = self.keys();
+        (!keys.is_empty()).then(|| keys.jwks())
     }
 
     /// Signs a token for `user`, valid from `now`, and only for as long as `session` goes on.
@@ -156,6 +163,7 @@ impl Keyring {
             iat: now.0,
             exp: now.plus(self.lifetime_secs).0,
             nbf: None,
+            client_id: Some(CLIENT),
             sid: sid.as_deref(),
             jti: URL_SAFE_NO_PAD.encode(jti).into(),
         };

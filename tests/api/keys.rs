@@ -79,10 +79,24 @@ fn anybody_can_check_a_token_with_the_published_keys() {
         let claims =
             jsonwebtoken::decode::<Value>(&token, &DecodingKey::from_jwk(key).unwrap(), &validation).unwrap().claims;
         assert_eq!((claims["sub"].as_str(), claims["email"].as_str()), (Some("1"), Some("a@example.com")));
+        assert_eq!(claims["client_id"], "tegata", "RFC 9068 2.2");
         for _ in 0..2 {
             assert_eq!(server.get_as("/api/user/me", &token).status, 200, "also from memory");
         }
     }
+}
+
+/// T-15: as long as nobody can tell whether a token is good, it is not called bad, and no empty list is published.
+#[test]
+fn without_keys_nothing_is_refused_and_nothing_published() {
+    // Port 1 of the loopback address: refused at once.
+    let away = "mysql://nobody@127.0.0.1:1/none";
+    let server = TestServer::spawn_on(TestDatabase::create(), away, &[("SIGNING_ALGORITHM", "EdDSA")]);
+    let token = token(&spawn("EdDSA"));
+    assert_eq!(server.get_as("/api/user/me", &token).status, 503);
+    let keys = server.get("/.well-known/jwks.json", &[]);
+    assert_eq!((keys.status, keys.header("cache-control")), (503, Some("no-store")));
+    assert!(server.get("/readyz", &[]).body.contains("signing keys: failed\n"));
 }
 
 /// C-30, C-31: one key, one algorithm.

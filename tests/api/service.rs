@@ -23,7 +23,7 @@ fn health_tells_part_by_part() {
     let ready = server.get("/readyz", &[]);
     assert_eq!(
         (ready.status, ready.body.as_str()),
-        (200, "database: ok\ndatabase workers: ok\nhash workers: ok\nnot shutting down: ok\n")
+        (200, "database: ok\ndatabase workers: ok\nsigning keys: ok\nhash workers: ok\nnot shutting down: ok\n")
     );
 }
 
