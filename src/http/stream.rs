@@ -93,7 +93,7 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.tcp).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut this.tcp).poll_read(context, buffer)).map_err(leave)?;
         let phase = this.connection.phase();
         if buffer.filled().len() == before || !matches!(phase, Phase::Idle | Phase::Head) {
             return Poll::Ready(Ok(()));
@@ -109,6 +109,12 @@ impl AsyncRead for Stream {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// A reset that comes right behind a request is to actix-http the end of what the client sends, and it goes on to work
+/// for it. A client that has reset its connection hears nothing any more: nothing is begun for it (F-22).
+fn leave(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::ConnectionReset { io::ErrorKind::ConnectionAborted.into() } else { error }
 }
 
 /// What a client hears whose connection has to go.
