@@ -25,7 +25,8 @@ fn work_until_told(scene: &Scene, client: usize, is_stopping: &AtomicBool) -> Re
     while !is_stopping.load(Ordering::Relaxed) {
         let mut wire = match Wire::open(scene.address) {
             Ok(wire) => wire,
-            Err(Silence::Refused) => return Ok(acknowledged),
+            // Also a reset: there was no connection yet, and nothing had been asked.
+            Err(Silence::Refused | Silence::Reset) => return Ok(acknowledged),
             Err(silence) => return Err(format!("{silence:?} on connecting")),
         };
         loop {
