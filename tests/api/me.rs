@@ -149,7 +149,6 @@ fn nobody_is_let_in_after_the_commit() {
     let heard: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
     let (after, before): (Vec<_>, Vec<_>) = heard.into_iter().partition(|(sent, _)| *sent > committed);
     assert!(before.iter().any(|(_, status)| *status == 200) && after.len() > 64);
-    // A machine that is busy with other things may leave no time for a look-up: 503 lets nobody in.
-    let others: Vec<_> = after.iter().filter(|(_, status)| ![401, 503].contains(status)).collect();
-    assert!(others.is_empty(), "let in after the commit at {committed:?}: {others:?}");
+    let others: Vec<_> = after.iter().filter(|(_, status)| *status != 401).collect();
+    assert!(others.is_empty(), "answered something else than 401 after the commit at {committed:?}: {others:?}");
 }
