@@ -47,7 +47,7 @@ trap finish EXIT
 start_server() {
     local began now
     began=$(date +%s%N)
-    DATABASE_URL=$1 DATA_DIR=$scratch/data BIND_ADDR=127.0.0.1:0 "$bin/tegata" >"$scratch/out" 2>"$scratch/err" &
+    DATABASE_URL=$1 DATA_DIR=$scratch/data BIND_ADDR=127.0.0.1:0 RATE_LIMIT=off "$bin/tegata" >"$scratch/out" 2>"$scratch/err" &
     server=$!
     until address=$(sed -n 's,.*listening *http://,,p' "$scratch/out") && [ -n "$address" ] &&
         curl -sf "http://$address/readyz" >/dev/null; do

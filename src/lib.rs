@@ -6,7 +6,7 @@
 //! - [`http`]: URLs, JSON, problems, headers, limits
 //! - [`accounts`]: the use cases; asks the executors below by messages
 //! - [`store`], [`hashing`], [`tokens`]: executors and what they know; none of them knows another
-//! - [`pool`]: bounded admission to executors
+//! - [`pool`]: bounded admission to executors; [`limits`]: how often somebody may do something
 //! - [`domain`]: values parsed once, no I/O
 
 #![warn(missing_docs, unreachable_pub)]
@@ -19,6 +19,7 @@ pub mod config;
 pub mod domain;
 pub mod hashing;
 pub mod http;
+pub mod limits;
 pub mod pool;
 pub mod store;
 pub mod tokens;

@@ -27,13 +27,14 @@ use wait::until;
 const PASSWORD: &str = "correct horse battery staple";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn settings(url: &str) -> [(&str, &str); 5] {
+fn settings(url: &str) -> [(&str, &str); 6] {
     [
         ("DATABASE_URL", url),
         ("SECRET_KEY", SECRET_KEY),
         ("SCRYPT_LOG_N", "4"),
         ("SCRYPT_P", "1"),
         ("ALLOW_WEAK_SCRYPT", "true"),
+        ("RATE_LIMIT", "off"),
     ]
 }
 

@@ -24,6 +24,7 @@ fn environment(database: &TestDatabase) -> Vec<(&str, &str)> {
         ("SCRYPT_LOG_N", "4"),
         ("SCRYPT_P", "1"),
         ("ALLOW_WEAK_SCRYPT", "true"),
+        ("RATE_LIMIT", "off"),
     ]
 }
 

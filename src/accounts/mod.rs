@@ -1,9 +1,11 @@
 //! The use cases, one a file, and what they share. They know messages; they know no HTTP and no SQL.
 
+pub mod attempts;
 pub mod authenticator;
 pub mod change_password;
 pub mod gather;
 pub mod identify;
+pub mod judge_password;
 pub mod open_session;
 pub mod readiness;
 pub mod register;
@@ -22,6 +24,7 @@ use actix::Addr;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::accounts::attempts::AttemptMetrics;
 use crate::accounts::authenticator::Authenticator;
 use crate::accounts::gather::Gather;
 use crate::accounts::turns::Turns;
@@ -31,7 +34,7 @@ use crate::domain::session::SessionId;
 use crate::hashing::{self, HashError, HashExecutor};
 use crate::pool::{Pool, PoolError, Slot};
 use crate::store::standings::MAX_ANCHORS;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, Query, StoreError};
 use crate::tokens::{self, Keyring};
 
 /// What the use cases need to know.
@@ -43,6 +46,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// How long sessions go on.
     pub sessions: SessionSettings,
+    /// Whether attempts to sign in are counted; not for load tests.
+    pub limits_attempts: bool,
 }
 
 /// How long sessions go on.
@@ -81,6 +86,7 @@ pub struct Shared {
     /// Set when the server begins to stop.
     pub is_stopping: Arc<AtomicBool>,
     turns: Arc<Turns>,
+    attempts: Arc<attempts::Memory>,
     metrics: Metrics,
 }
 
@@ -88,6 +94,7 @@ pub struct Shared {
 #[derive(Clone)]
 pub struct Metrics {
     batches: Histogram,
+    attempts: AttemptMetrics,
 }
 
 impl Metrics {
@@ -100,7 +107,7 @@ impl Metrics {
             "Sessions and users that one gathered look-up asked for",
             batches.clone(),
         );
-        Self { batches }
+        Self { batches, attempts: AttemptMetrics::register(registry) }
     }
 }
 
@@ -126,6 +133,7 @@ impl Shared {
             settings,
             is_stopping: Arc::default(),
             turns: Arc::default(),
+            attempts: Arc::new(attempts::Memory::new()),
             metrics,
         })
     }
@@ -146,6 +154,16 @@ impl Shared {
                 Ok(self.hasher.reserve()?)
             }
             outcome => Ok(outcome?),
+        }
+    }
+
+    /// Writes what a sign-in can do without, so that it does not wait for it as long as a registration does (F-13).
+    ///
+    /// Errors: [`Error::Unavailable`] also when it takes too long; it may still happen then.
+    async fn write_promptly<Q: Query>(&self, query: Q) -> Result<Q::Output, Error> {
+        match tokio::time::timeout(self.settings.deadline / 4, self.db.call(query)).await {
+            Ok(outcome) => Ok(outcome??),
+            Err(_) => Err(Error::Unavailable("no write in time".to_owned())),
         }
     }
 }
@@ -212,6 +230,14 @@ pub enum Error {
     /// No such account, wrong password, disabled: deliberately one case.
     #[error("incorrect email or password")]
     BadCredentials,
+    /// So many attempts were made for this account that nobody looks at another one now, right or wrong.
+    #[error("too many attempts: {budget}")]
+    TooManyAttempts {
+        /// What is used up, for the log.
+        budget: &'static str,
+        /// Seconds until there is some again.
+        retry_after_secs: u64,
+    },
     /// The token is not valid, or its user is gone or disabled.
     #[error("token refused")]
     TokenRefused,

@@ -1,5 +1,6 @@
 //! Opens a session for somebody who has just proved who they are, and what they get for it.
 
+use crate::accounts::attempts::Counted;
 use crate::accounts::authenticator::IssueToken;
 use crate::accounts::{Error, Services};
 use crate::domain::clock::UnixTime;
@@ -19,26 +20,26 @@ pub struct Grant {
 
 /// Opens a session and issues its first tokens. When the database takes no writes (F-08) the sign-in still counts: with
 /// an access token alone, which is held against the user's row instead of a session's.
-pub(crate) async fn open_session(
+pub(super) async fn open_session(
     services: &Services,
     user: User,
     client: Client,
-    now: UnixTime,
+    counted: Counted,
 ) -> Result<Grant, Error> {
+    let shared = &services.shared;
+    let now = shared.clock.now();
     let id = new_session_id().map_err(|_| Error::Internal("no randomness".to_owned()))?;
-    let lifetime = services.shared.settings.sessions.lifetime_secs(id);
-    let create = CreateSession { id, user: user.id, client, now, expires_at: now.plus(lifetime) };
-    // A sign-in needs no write, so it does not wait for one as long as a registration does (F-13).
-    let patience = services.shared.settings.deadline / 4;
-    let created = tokio::time::timeout(patience, services.shared.db.call(create)).await;
-    let outcome = match created {
-        Ok(Ok(outcome)) => outcome.map_err(Error::from),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Error::Unavailable("no write in time".to_owned())),
+    let expires_at = now.plus(shared.settings.sessions.lifetime_secs(id));
+    let create = CreateSession { id, user: user.id, client, now, expires_at, settles: counted.settlement(now) };
+    let outcome = match counted.was_written() {
+        true => shared.write_promptly(create).await,
+        // It took no write a moment ago.
+        false => Err(Error::Unavailable("the attempt was counted in memory".to_owned())),
     };
     match outcome {
         Ok(()) => issue(services, user, Some(Refresh { session: id, generation: 0 }), now).await,
         Err(Error::Unavailable(cause) | Error::Overloaded(cause)) => {
+            shared.attempts.give_back(&counted);
             tracing::warn!(user = user.id.0, cause, "signed in without a session: the database takes no writes");
             issue(services, user, None, now).await
         }

@@ -20,8 +20,7 @@ pub async fn register(services: &Services, email: Email, password: Password) -> 
             if shared.db.call(FindByEmail { email: email.clone() }).await??.is_some() {
                 return Err(Error::EmailTaken);
             }
-            let context = email.words();
-            let judged = place.call(HashNewPassword { password, context }).await??;
+            let judged = place.call(HashNewPassword(services.judgement(password, Some(&email)))).await??;
             let password_hash = judged.map_err(|TooCommon { advice }| Error::PasswordTooCommon { advice })?;
             let now = shared.clock.now();
             let created = shared.db.call(CreateUser { email, password_hash, now }).await??;

@@ -1,5 +1,5 @@
 //! What is done now and then, on every node: the signing keys are read and replaced, the database is asked for a sign of
-//! life, and sessions that have expired are removed.
+//! life, and what has expired is removed.
 
 use std::time::Duration;
 
@@ -10,17 +10,19 @@ use crate::accounts::signing_keys::refresh_keys;
 use crate::accounts::{self, Shared};
 use crate::app::StartError;
 use crate::domain::clock::Gate;
-use crate::store::sessions::PurgeSessions;
+use crate::store::purge::{Expired, Purge};
 use crate::store::users::Ping;
 
 /// How often the keys are read and the database is asked: an outage shows in the metrics also when nobody signs in.
 const ROUND: Duration = Duration::from_secs(5);
-/// Rounds from one look for expired sessions to the next.
+/// Rounds from one look for expired rows to the next.
 const ROUNDS_TO_PURGE: u32 = 12;
 /// Between two batches of them, so that other writes come in between.
 const PAUSE: Duration = Duration::from_millis(100);
 /// For how long an expired session is kept: a stolen refresh token that is used late is still recognised.
 const KEPT_SECS: i64 = 24 * 60 * 60;
+/// For how long an expired budget is kept: the clock of a node may be ahead of the others'.
+const SKEW_SECS: i64 = 60 * 60;
 /// How long the start waits for the keys.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -45,16 +47,18 @@ pub(crate) async fn start(shared: Shared, rotation_secs: Option<i64>) -> Result<
                 }
             }
             if round % ROUNDS_TO_PURGE == 0 {
-                purge_sessions(&shared).await;
+                purge(&shared).await;
             }
         }
     }))
 }
 
-async fn purge_sessions(shared: &Shared) {
-    let before = shared.clock.now().plus(-KEPT_SECS);
-    // A database that is away has nothing to remove; the next time it has.
-    while let Ok(Ok(true)) = shared.db.call(PurgeSessions { before }).await {
-        tokio::time::sleep(PAUSE).await;
+async fn purge(shared: &Shared) {
+    let now = shared.clock.now();
+    for (expired, before) in [(Expired::Sessions, now.plus(-KEPT_SECS)), (Expired::Budgets, now.plus(-SKEW_SECS))] {
+        // A database that is away has nothing to remove; the next time it has.
+        while let Ok(Ok(true)) = shared.db.call(Purge { expired, before }).await {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }

@@ -122,6 +122,9 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let keyring = Keyring::new(&token_settings(&config, secret))?;
     let store = Arc::new(Store::new(config.store));
     let migration = schema::migrate_in_background(Arc::clone(&store), Arc::clone(&clock)).await?;
+    if !config.http.limits_rate {
+        tracing::warn!("RATE_LIMIT=off: passwords can be guessed without end; for load tests only");
+    }
     let mut registry = Registry::default();
     process::register(&mut registry);
     let ours = registry.sub_registry_with_prefix("tegata");
@@ -133,9 +136,9 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let housekeeping = housekeeping::start(shared.clone(), config.key_rotation_secs).await?;
     let http_metrics = http::metrics::Metrics::register(ours);
     let limits = process::within_file_limit(config.http.limits);
+    let bind = config.http.bind;
     let settings = http::Settings { limits, ..config.http };
-    let http = http::serve(settings, shared.clone(), http_metrics)
-        .map_err(|error| StartError::Bind(config.http.bind, error))?;
+    let http = http::serve(settings, shared.clone(), http_metrics).map_err(|error| StartError::Bind(bind, error))?;
     let address = http.address;
     let (metrics, metrics_address) = match config.metrics_address {
         None => (None, None),

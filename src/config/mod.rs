@@ -46,6 +46,8 @@ struct RawConfig {
     hash_threads: Option<String>,
     db_threads: Option<String>,
     request_deadline_secs: Option<String>,
+    rate_limit: Option<String>,
+    trusted_proxies: Option<String>,
     max_connections: Option<String>,
     max_connections_per_address: Option<String>,
     metrics_addr: Option<String>,
@@ -180,6 +182,9 @@ impl Config {
             1..=total,
             problems,
         );
+        let limits = one_of("RATE_LIMIT", raw.rate_limit, ["on", "off"], problems) == 0;
+        let proxies = raw.trusted_proxies.unwrap_or_default();
+        let trusted_proxies = report("TRUSTED_PROXIES", http::TrustedProxies::parse(&proxies), problems);
         let is_json = one_of("LOG_FORMAT", raw.log_format, ["text", "json"], problems) == 1;
         let filter = format!("{QUIET},{}", raw.rust_log.as_deref().unwrap_or("info"));
         if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
@@ -201,11 +206,14 @@ impl Config {
                 rules: PasswordRules { min_code_points: min_length },
                 deadline,
                 sessions: accounts::SessionSettings { idle_secs: idle * DAY, max_secs: max * DAY },
+                limits_attempts: limits,
             },
             http: http::Settings {
                 bind: bind?,
                 workers: cores,
                 limits: http::Limits { total, per_address },
+                limits_rate: limits,
+                trusted_proxies: trusted_proxies?,
                 shutdown_timeout: deadline,
             },
             metrics_address,

@@ -118,6 +118,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         is_secret: false,
     },
     Setting {
+        name: "RATE_LIMIT",
+        default: "`on`",
+        meaning: "`off` for load tests: neither clients nor attempts to sign in are counted, and passwords can be guessed without end",
+        is_secret: false,
+    },
+    Setting {
+        name: "TRUSTED_PROXIES",
+        default: "none",
+        meaning: "Addresses or networks of your proxies, such as `127.0.0.1, 10.0.0.0/8`: whom they name in `X-Forwarded-For` is the client, by the right-most hop that is not theirs",
+        is_secret: false,
+    },
+    Setting {
         name: "MAX_CONNECTIONS",
         default: "`10000`",
         meaning: "Most connections at once; when all are taken, the one that has waited longest for its client goes. Lowered to what `ulimit -n` leaves",

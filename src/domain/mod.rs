@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod email;
+pub mod network;
 pub mod password;
 pub mod session;
 pub mod signing_key;

@@ -99,20 +99,31 @@ impl HashJob for HashPassword {
 /// Hashes a new password unless it is too easy to guess.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Result<PasswordHash, TooCommon>, HashError>")]
-pub struct HashNewPassword {
+pub struct HashNewPassword(pub JudgePassword);
+
+impl HashJob for HashNewPassword {
+    fn run(&self, cost: Cost) -> Result<Result<PasswordHash, TooCommon>, HashError> {
+        match self.0.run(cost) {
+            Ok(()) => scrypt::hash(&self.0.password, cost).map(Ok),
+            Err(too_common) => Ok(Err(too_common)),
+        }
+    }
+}
+
+/// Judges whether a new password is too easy to guess, and hashes nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), TooCommon>")]
+pub struct JudgePassword {
     /// The password.
     pub password: Password,
     /// What an attacker would try for this person, such as the email address.
     pub context: Vec<String>,
 }
 
-impl HashJob for HashNewPassword {
-    fn run(&self, cost: Cost) -> Result<Result<PasswordHash, TooCommon>, HashError> {
+impl HashJob for JudgePassword {
+    fn run(&self, _: Cost) -> Result<(), TooCommon> {
         let context: Vec<&str> = self.context.iter().map(String::as_str).collect();
-        match strength::judge(&self.password, &context) {
-            Ok(()) => scrypt::hash(&self.password, cost).map(Ok),
-            Err(too_common) => Ok(Err(too_common)),
-        }
+        strength::judge(&self.password, &context)
     }
 }
 

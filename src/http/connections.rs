@@ -3,7 +3,7 @@
 //! and idle clients cannot keep others out (C-54, F-24, F-25).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use actix_web::rt;
 use futures_util::task::AtomicWaker;
 
+use crate::domain::network::Network;
 use crate::http::metrics::ConnectionMetrics;
 
 /// Longest time for the head of a request, from its first byte on (C-54).
@@ -61,7 +62,7 @@ pub(crate) enum Verdict {
 
 /// One open connection, as its stream and its requests see it.
 pub(crate) struct Connection {
-    address: IpAddr,
+    address: Network,
     phase: AtomicU8,
     /// When the phase began, in milliseconds of [`uptime`].
     since: AtomicU32,
@@ -142,14 +143,6 @@ impl Connection {
     }
 }
 
-/// A client's share of the limits: its IPv4 address, or its IPv6 network, of which it has the whole.
-fn share(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 /// All connections of the server.
 pub(crate) struct Connections {
     limits: Limits,
@@ -161,11 +154,11 @@ pub(crate) struct Connections {
 struct Open {
     /// By the address of the allocation, which is unique while the connection is open.
     all: HashMap<usize, Arc<Connection>>,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<Network, usize>,
 }
 
 impl Open {
-    fn count(&self, address: IpAddr) -> usize {
+    fn count(&self, address: Network) -> usize {
         self.by_address.get(&address).copied().unwrap_or(0)
     }
 
@@ -189,7 +182,7 @@ impl Open {
 
     /// Those that wait for their client, the longest waiting ones; `address`: from there only. A share of them at
     /// once, so that a flood of newcomers does not search all of them each time.
-    fn idlest(&self, address: Option<IpAddr>, share: usize) -> Vec<Arc<Connection>> {
+    fn idlest(&self, address: Option<Network>, share: usize) -> Vec<Arc<Connection>> {
         let now = uptime();
         let is_candidate = |connection: &&Arc<Connection>| {
             connection.phase() != Phase::Working && address.is_none_or(|address| connection.address == address)
@@ -210,7 +203,7 @@ impl Connections {
     /// Lets a client in, if need be in place of those that have kept us waiting for longest. `None`: all connections
     /// that there may be are at work.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Connection>> {
-        let address = share(address);
+        let address = Network::from(address);
         let mut open = self.lock();
         let is_full = open.all.len() >= self.limits.total;
         if is_full || open.count(address) >= self.limits.per_address {
@@ -356,13 +349,6 @@ mod tests {
         let own: Vec<_> = (0..4).map(|_| all.admit(HOME).unwrap()).collect();
         assert_eq!(other.verdict(), None);
         assert_eq!(own.iter().filter(|connection| connection.verdict().is_some()).count(), 2);
-    }
-
-    #[test]
-    fn an_ipv6_network_is_one_client_and_a_mapped_address_is_its_ipv4_one() {
-        assert_eq!(share("2001:db8::1".parse().unwrap()), share("2001:db8::ffff:1".parse().unwrap()));
-        assert_ne!(share("2001:db8::1".parse().unwrap()), share("2001:db8:0:1::1".parse().unwrap()));
-        assert_eq!(share("::ffff:192.0.2.1".parse().unwrap()), HOME);
     }
 
     #[test]

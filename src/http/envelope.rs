@@ -2,6 +2,7 @@
 //! panics.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +16,11 @@ use actix_web::{HttpMessage, HttpResponse, ResponseError};
 use futures_util::FutureExt;
 use tracing::{Instrument, Span};
 
+use crate::http::client_address::TrustedProxies;
 use crate::http::connections::{Connection, Phase};
 use crate::http::metrics::Metrics;
 use crate::http::problem::{Kind, Problem};
+use crate::http::rate_limit::{Action, ClientAddress, RateLimits};
 use crate::http::request_id::{self, REQUEST_ID};
 use crate::http::request_log::{Caller, Entry, Outcome};
 use crate::http::unread;
@@ -26,6 +29,8 @@ use crate::http::unread;
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) metrics: Metrics,
+    pub(crate) rate_limits: Arc<RateLimits>,
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Once the server stops, each answer is the last one of its connection.
     pub(crate) is_stopping: Arc<AtomicBool>,
 }
@@ -37,7 +42,9 @@ pub(crate) async fn envelope(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = request_id::presented(&request).unwrap_or_else(request_id::make);
-    let entry = Entry::begin(&request);
+    let address = surroundings.trusted_proxies.client(request.peer_addr(), request.headers());
+    request.extensions_mut().insert(ClientAddress(address));
+    let entry = Entry::begin(&request, address);
     let connection = request.conn_data::<Arc<Connection>>().cloned();
     let has = |name| request.headers().contains_key(name);
     let had_body = has(header::CONTENT_LENGTH) || has(header::TRANSFER_ENCODING);
@@ -50,7 +57,11 @@ pub(crate) async fn envelope(
         Method::POST => tracing::info_span!("request", request_id = id.to_str().unwrap_or_default()),
         _ => Span::none(),
     };
-    let answer = AssertUnwindSafe(next.call(request).instrument(span)).catch_unwind().await;
+    let answer = async {
+        admit(&surroundings.rate_limits, &request, address)?;
+        next.call(request).await
+    };
+    let answer = AssertUnwindSafe(answer.instrument(span)).catch_unwind().await;
     if let Some(connection) = &connection {
         connection.answered(had_body);
     }
@@ -83,6 +94,18 @@ pub(crate) async fn envelope(
         finish(response.response_mut().head_mut(), id, is_last);
     }
     Ok(unread::keep(held, response))
+}
+
+/// Errors: the client asks too often. Whoever looks after the server may ask at all times.
+fn admit(limits: &RateLimits, request: &ServiceRequest, address: IpAddr) -> Result<(), Problem> {
+    let path = request.path();
+    if ["/livez", "/readyz"].contains(&path) {
+        return Ok(());
+    }
+    limits.take(Action::Request, address).map_err(|kind| match path {
+        "/api/token" | "/oauth2/token" | "/oauth2/revoke" => Problem::from(kind).on_token_endpoint(),
+        _ => kind.into(),
+    })
 }
 
 /// What all answers share.
@@ -148,7 +171,13 @@ mod tests {
         next: Next<BoxBody>,
     ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
         let metrics = Metrics::register(&mut Registry::default());
-        envelope(Surroundings { metrics, is_stopping: Arc::default() }, request, next).await
+        let surroundings = Surroundings {
+            rate_limits: Arc::new(RateLimits::new(true, metrics.clone())),
+            metrics,
+            trusted_proxies: TrustedProxies::default(),
+            is_stopping: Arc::default(),
+        };
+        envelope(surroundings, request, next).await
     }
 
     async fn broken() -> HttpResponse {

@@ -14,12 +14,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::http::rate_limit::Action;
+
 /// Counters and histograms, shared by all workers.
 #[derive(Clone)]
 pub struct Metrics {
     requests: Family<Labels, Histogram, fn() -> Histogram>,
     pub(crate) panics: Counter,
     pub(crate) lines_left_out: Counter,
+    limited: Family<LimitLabel, Counter>,
     pub(crate) connections: ConnectionMetrics,
 }
 
@@ -40,6 +43,11 @@ struct Labels {
     status: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
 fn seconds() -> Histogram {
     Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
 }
@@ -52,6 +60,7 @@ impl Metrics {
             requests: Family::new_with_constructor(seconds),
             panics: Counter::default(),
             lines_left_out: Counter::default(),
+            limited: Family::default(),
             connections: ConnectionMetrics::default(),
         };
         let ConnectionMetrics { open, limit, refused, crowded_out, slow, malformed } = &new.connections;
@@ -66,6 +75,15 @@ impl Metrics {
             "http_log_lines_left_out",
             "Requests that the log does not tell of, in a flood",
             new.lines_left_out.clone(),
+        );
+        // Made at the start: an alert on the increase of a series misses its first event otherwise.
+        for action in Action::ALL {
+            drop(new.limited.get_or_create(&LimitLabel { limit: action.name() }));
+        }
+        registry.register(
+            "http_requests_limited",
+            "Requests refused because their client had made too many, by what was limited",
+            new.limited.clone(),
         );
         registry.register("http_connections", "Connections that are open", open.clone());
         registry.register("http_connections_limit", "Connections that there may be", limit.clone());
@@ -82,6 +100,11 @@ impl Metrics {
         );
         registry.register("http_connections_slow", "Connections closed because a head took too long", slow.clone());
         new
+    }
+
+    /// A client had done something too often.
+    pub(crate) fn limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabel { limit }).inc();
     }
 
     /// A request was answered.

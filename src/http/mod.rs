@@ -3,6 +3,7 @@
 mod bare;
 pub mod bearer;
 pub mod body;
+mod client_address;
 mod connections;
 mod envelope;
 mod health;
@@ -10,7 +11,9 @@ mod listener;
 pub mod metrics;
 mod openapi;
 mod password;
+mod password_rules;
 pub mod problem;
+mod rate_limit;
 mod register;
 mod request_id;
 mod request_log;
@@ -35,12 +38,14 @@ use crate::http::connections::Connections;
 use crate::http::envelope::{Surroundings, envelope};
 use crate::http::metrics::Metrics;
 use crate::http::problem::{Kind, Problem};
+use crate::http::rate_limit::RateLimits;
 
+pub use crate::http::client_address::TrustedProxies;
 pub use crate::http::connections::Limits;
 pub use crate::http::listener::Listening;
 
 /// What the HTTP server needs to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where to listen; port 0 picks one.
     pub bind: SocketAddr,
@@ -48,6 +53,10 @@ pub struct Settings {
     pub workers: usize,
     /// How many connections there may be.
     pub limits: Limits,
+    /// Whether each client is held to a number of requests; not for load tests.
+    pub limits_rate: bool,
+    /// Whom to believe where a request comes from.
+    pub trusted_proxies: TrustedProxies,
     /// How long requests under way may take once the server stops.
     pub shutdown_timeout: Duration,
 }
@@ -59,6 +68,11 @@ const POST: &str = "POST";
 fn routes(config: &mut web::ServiceConfig) {
     config
         .service(at("/api/register", POST).route(web::post().to(register::post)))
+        .service(
+            at("/api/password_rules", "GET, HEAD, POST")
+                .route(get().to(password_rules::get))
+                .route(web::post().to(password_rules::post)),
+        )
         .service(at_token("/api/token", POST).route(web::post().to(token::post)))
         .service(at_token("/oauth2/token", POST).route(web::post().to(token::post_strict)))
         .service(at_token("/oauth2/revoke", POST).route(web::post().to(session::revoke)))
@@ -117,10 +131,18 @@ async fn not_found() -> Result<&'static str, Problem> {
 pub fn serve(settings: Settings, shared: Shared, metrics: Metrics) -> io::Result<Listening> {
     let connections = Connections::new(settings.limits, metrics.connections.clone());
     connections.watch();
+    let rate_limits = Arc::new(RateLimits::new(settings.limits_rate, metrics.clone()));
+    let trusted_proxies = settings.trusted_proxies.clone();
     listener::listen(settings, connections, move || {
-        let surroundings = Surroundings { metrics: metrics.clone(), is_stopping: Arc::clone(&shared.is_stopping) };
+        let surroundings = Surroundings {
+            metrics: metrics.clone(),
+            rate_limits: Arc::clone(&rate_limits),
+            trusted_proxies: trusted_proxies.clone(),
+            is_stopping: Arc::clone(&shared.is_stopping),
+        };
         App::new()
             .app_data(web::Data::new(Services::start(shared.clone())))
+            .app_data(web::Data::from(Arc::clone(&rate_limits)))
             .configure(routes)
             .wrap(from_fn(move |request, next| envelope(surroundings.clone(), request, next)))
     })

@@ -9,13 +9,13 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use crate::http::problem::{Kind, Problem};
-use crate::http::{health, password, register, session, token, user, well_known};
+use crate::http::{health, password, password_rules, register, session, token, user, well_known};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Tegata", description = "Register, sign in and stay signed in, who am I, am I signed in, sign out."),
     paths(
-        register::post, token::post, user::me, user::is_logined, password::post, session::logout, session::logout_all, session::list,
+        register::post, password_rules::get, password_rules::post, token::post, user::me, user::is_logined, password::post, session::logout, session::logout_all, session::list,
         session::delete, token::post_strict, session::revoke, well_known::jwks, well_known::metadata, health::hello, health::livez, health::readyz
     ),
     tags(

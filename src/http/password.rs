@@ -9,10 +9,12 @@ use utoipa::ToSchema;
 
 use crate::accounts::change_password::change_password;
 use crate::accounts::{self, Services};
+use crate::domain::network::Network;
 use crate::domain::password::{Password, PasswordRules};
 use crate::http::bearer::Bearer;
 use crate::http::body;
 use crate::http::problem::{FieldError, Kind, Problem, ProblemBody};
+use crate::http::rate_limit::{Action, ClientAddress, RateLimits};
 use crate::http::register::text;
 
 /// The password that counts and the one that shall.
@@ -38,17 +40,21 @@ pub(crate) struct PasswordBody {
         (status = 401, description = "No token, or not a valid one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "Not application/json", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The present password is another one, or the new one does not do; `errors` says which and why", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many attempts for this account or from this client; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Overloaded, or the database is away; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post(
     services: web::Data<Services>,
+    limits: web::Data<RateLimits>,
     Bearer(who): Bearer,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let (current, new) = parse(body::json_object(&request, payload).await?, services.rules())?;
-    change_password(&services, &who.user, current, new).await.map_err(|error| match error {
+    let address = ClientAddress::of(&request);
+    limits.take(Action::SignIn, address)?;
+    change_password(&services, &who.user, current, new, Network::from(address)).await.map_err(|error| match error {
         // 401 would tell the client to throw its token away, which is good.
         accounts::Error::BadCredentials => Problem::from(invalid("current_password", "is not the password")),
         accounts::Error::PasswordTooCommon { advice } => Problem::from(invalid("new_password", &advice)),

@@ -69,6 +69,13 @@ pub enum Kind {
     NotFound,
     /// The path exists; these are its methods.
     MethodNotAllowed(&'static str),
+    /// One client, or all who try one account, have done this too often.
+    TooManyRequests {
+        /// Which limit, for the log. The client does not hear it.
+        limit: &'static str,
+        /// When to try again.
+        retry_after_secs: u64,
+    },
     /// No room or no time for this request, with the cause for the log.
     Overloaded(String),
     /// The database is away, with the cause for the log.
@@ -99,6 +106,9 @@ impl From<accounts::Error> for Problem {
             }
             accounts::Error::BadCredentials => Kind::BadCredentials,
             accounts::Error::BadGrant => Kind::BadGrant,
+            accounts::Error::TooManyAttempts { budget, retry_after_secs } => {
+                Kind::TooManyRequests { limit: budget, retry_after_secs }
+            }
             accounts::Error::TokenRefused => Kind::InvalidToken,
             accounts::Error::Overloaded(cause) => Kind::Overloaded(cause),
             accounts::Error::Unavailable(cause) => Kind::Unavailable(cause),
@@ -153,20 +163,24 @@ impl Problem {
             Kind::MalformedAuthorization => Terms(S::BAD_REQUEST, "malformed-authorization", "invalid_request"),
             Kind::NotFound => Terms(S::NOT_FOUND, "not-found", "invalid_request"),
             Kind::MethodNotAllowed(_) => Terms(S::METHOD_NOT_ALLOWED, "method-not-allowed", "invalid_request"),
+            Kind::TooManyRequests { .. } => Terms(S::TOO_MANY_REQUESTS, "too-many-requests", "temporarily_unavailable"),
             Kind::Overloaded(_) => Terms(S::SERVICE_UNAVAILABLE, "overloaded", "temporarily_unavailable"),
             Kind::Unavailable(_) => Terms(S::SERVICE_UNAVAILABLE, "unavailable", "temporarily_unavailable"),
             Kind::Internal(_) => Terms(S::INTERNAL_SERVER_ERROR, "internal-error", "server_error"),
         }
     }
 
-    /// The headers that belong to the status.
-    fn headers(&self) -> Vec<(HeaderName, &'static str)> {
+    /// The header that belongs to the status.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let with = |name, value| Some((name, HeaderValue::from_static(value)));
         match self.kind {
-            Kind::BadCredentials | Kind::NotAuthenticated => vec![(header::WWW_AUTHENTICATE, CHALLENGE)],
-            Kind::InvalidToken => vec![(header::WWW_AUTHENTICATE, CHALLENGE_INVALID_TOKEN)],
-            Kind::MalformedAuthorization => vec![(header::WWW_AUTHENTICATE, CHALLENGE_INVALID_REQUEST)],
-            Kind::MethodNotAllowed(methods) => vec![(header::ALLOW, methods)],
-            Kind::Overloaded(_) | Kind::Unavailable(_) => vec![(header::RETRY_AFTER, RETRY_AFTER)],
+            Kind::BadCredentials | Kind::NotAuthenticated => with(header::WWW_AUTHENTICATE, CHALLENGE),
+            Kind::InvalidToken => with(header::WWW_AUTHENTICATE, CHALLENGE_INVALID_TOKEN),
+            Kind::MalformedAuthorization => with(header::WWW_AUTHENTICATE, CHALLENGE_INVALID_REQUEST),
+            Kind::MethodNotAllowed(methods) => with(header::ALLOW, methods),
+            Kind::Overloaded(_) | Kind::Unavailable(_) => with(header::RETRY_AFTER, RETRY_AFTER),
+            // RFC 6585 4.
+            Kind::TooManyRequests { retry_after_secs, .. } => Some((header::RETRY_AFTER, retry_after_secs.into())),
             Kind::BodyTooLarge(_)
             | Kind::BodyTooSlow
             | Kind::MalformedHead
@@ -181,7 +195,7 @@ impl Problem {
             | Kind::InvalidRequest(_)
             | Kind::UnsupportedGrantType
             | Kind::NotFound
-            | Kind::Internal(_) => Vec::new(),
+            | Kind::Internal(_) => None,
         }
     }
 
@@ -204,8 +218,8 @@ impl Problem {
             // What is left of the body is not read, so the connection cannot go on.
             response.force_close();
         }
-        for (name, value) in self.headers() {
-            response.insert_header((name, HeaderValue::from_static(value)));
+        if let Some(header) = self.header() {
+            response.insert_header(header);
         }
         if self.is_oauth {
             response.insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")));
@@ -276,6 +290,9 @@ impl fmt::Display for Problem {
             Kind::MalformedAuthorization => f.write_str("the Authorization header is not of the form: Bearer token"),
             Kind::NotFound => f.write_str("there is nothing at this address"),
             Kind::MethodNotAllowed(methods) => write!(f, "this address takes {methods}"),
+            Kind::TooManyRequests { .. } => {
+                f.write_str("too many attempts; wait for as many seconds as the Retry-After header says")
+            }
             Kind::Overloaded(_) => f.write_str("too much to do right now; try again in a moment"),
             Kind::Unavailable(_) => f.write_str("temporarily unavailable; try again in a moment"),
             Kind::Internal(_) => f.write_str("something went wrong on our side; tell the operator the request id"),

@@ -12,6 +12,7 @@ use crate::domain::password::{Password, PasswordRules};
 use crate::domain::user::User;
 use crate::http::body;
 use crate::http::problem::{FieldError, Kind, Problem, ProblemBody};
+use crate::http::rate_limit::{Action, ClientAddress, RateLimits};
 use crate::http::request_log::Caller;
 
 /// Who wants an account.
@@ -54,15 +55,18 @@ impl<'a> From<&'a User> for UserView<'a> {
         (status = 413, description = "Over 16 KiB", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "Not application/json", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing or does not do; `errors` says which and why", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many from this client; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Overloaded, or the database is away; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post(
     services: web::Data<Services>,
+    limits: web::Data<RateLimits>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let (email, password) = parse(body::json_object(&request, payload).await?, services.rules())?;
+    limits.take(Action::Register, ClientAddress::of(&request))?;
     let user = register::register(&services, email, password).await?;
     request.extensions_mut().insert(Caller(user.id));
     Ok(HttpResponse::Created().json(UserView::from(&user)))

@@ -1,5 +1,6 @@
 //! One line a request: who asked for what, and what became of it. Never the query, a header or a body.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServiceRequest;
@@ -27,6 +28,7 @@ const ROUTES: &[&str] = &[
     "/api/user/sessions",
     "/api/user/password",
     "/api/register",
+    "/api/password_rules",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/api/hello",
@@ -54,7 +56,7 @@ pub(crate) struct Entry {
     began: Instant,
     method: Method,
     route: &'static str,
-    address: Option<std::net::SocketAddr>,
+    address: IpAddr,
 }
 
 /// How it ended.
@@ -68,13 +70,8 @@ pub(crate) struct Outcome<'a> {
 }
 
 impl Entry {
-    pub(crate) fn begin(request: &ServiceRequest) -> Self {
-        Self {
-            began: Instant::now(),
-            method: request.method().clone(),
-            route: route(request.path()),
-            address: request.peer_addr(),
-        }
+    pub(crate) fn begin(request: &ServiceRequest, address: IpAddr) -> Self {
+        Self { began: Instant::now(), method: request.method().clone(), route: route(request.path()), address }
     }
 
     /// Counts it, and writes its line.
@@ -95,6 +92,7 @@ impl Entry {
         let request_id = outcome.id.to_str().unwrap_or_default();
         let cause = match outcome.problem.map(Problem::kind) {
             Some(Kind::Internal(cause) | Kind::Unavailable(cause) | Kind::Overloaded(cause)) => Some(cause.as_str()),
+            Some(Kind::TooManyRequests { limit, .. }) => Some(*limit),
             _ => None,
         };
         // The level has to be known when the program is built, so the line is written out once for each.
@@ -108,7 +106,7 @@ impl Entry {
                     status = outcome.status,
                     milliseconds = took.as_micros() as f64 / 1000.0,
                     user = outcome.caller.map(|id| id.0),
-                    address = self.address.map(tracing::field::display),
+                    address = %self.address,
                     problem = outcome.problem.map(Problem::name),
                     cause,
                     left_out = (left_out > 0).then_some(left_out),

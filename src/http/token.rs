@@ -9,14 +9,16 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::accounts::Services;
+use crate::accounts::attempts::{Attempt, Username};
 use crate::accounts::open_session::Grant;
 use crate::accounts::renew::renew;
-use crate::accounts::sign_in::{Attempt, sign_in};
-use crate::domain::email::Email;
+use crate::accounts::sign_in::sign_in;
+use crate::domain::network::Network;
 use crate::domain::password::Password;
 use crate::domain::session::Client;
 use crate::http::body;
 use crate::http::problem::{Kind, OAuthErrorBody, Problem};
+use crate::http::rate_limit::{Action, ClientAddress, RateLimits};
 use crate::http::request_log::Caller;
 
 /// A grant: a person's credentials (RFC 6749 4.3.2), or a refresh token (RFC 6749 6).
@@ -75,15 +77,17 @@ impl From<Grant> for TokenResponse {
         (status = 408, description = "The body took longer than ten seconds", body = OAuthErrorBody),
         (status = 413, description = "Over 16 KiB", body = OAuthErrorBody),
         (status = 415, description = "Not a form", body = OAuthErrorBody),
+        (status = 429, description = "Too many attempts for this account or from this client; see Retry-After", body = OAuthErrorBody),
         (status = 503, description = "Overloaded, or the database is away; see Retry-After", body = OAuthErrorBody),
     )
 )]
 pub(crate) async fn post(
     services: web::Data<Services>,
+    limits: web::Data<RateLimits>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    answer(&services, &request, payload, Manner::Lenient).await.map_err(Problem::on_token_endpoint)
+    answer(&services, &limits, &request, payload, Manner::Lenient).await.map_err(Problem::on_token_endpoint)
 }
 
 /// Sign in, or stay signed in, by the letter of RFC 6749
@@ -98,15 +102,17 @@ pub(crate) async fn post(
         (status = 408, description = "The body took longer than ten seconds", body = OAuthErrorBody),
         (status = 413, description = "Over 16 KiB", body = OAuthErrorBody),
         (status = 415, description = "Not a form", body = OAuthErrorBody),
+        (status = 429, description = "Too many attempts for this account or from this client; see Retry-After", body = OAuthErrorBody),
         (status = 503, description = "Overloaded, or the database is away; see Retry-After", body = OAuthErrorBody),
     )
 )]
 pub(crate) async fn post_strict(
     services: web::Data<Services>,
+    limits: web::Data<RateLimits>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    answer(&services, &request, payload, Manner::Strict).await.map_err(|problem| match problem.kind() {
+    answer(&services, &limits, &request, payload, Manner::Strict).await.map_err(|problem| match problem.kind() {
         // RFC 6749 5.2: 401 is for clients that failed to authenticate themselves, and there are none here.
         Kind::BadCredentials => Problem::from(Kind::BadOwnerCredentials).on_token_endpoint(),
         _ => problem.on_token_endpoint(),
@@ -124,18 +130,24 @@ enum Manner {
 
 /// What a client asks for.
 enum Asked {
-    SignIn(Attempt),
+    SignIn { username: Username, password: Option<Password> },
     Renewal(Zeroizing<String>),
 }
 
 async fn answer(
     services: &Services,
+    limits: &RateLimits,
     request: &HttpRequest,
     payload: web::Payload,
     manner: Manner,
 ) -> Result<HttpResponse, Problem> {
     let grant = match parse(body::form(request, payload).await?, manner)? {
-        Asked::SignIn(attempt) => sign_in(services, attempt, client(request)).await?,
+        Asked::SignIn { username, password } => {
+            let address = ClientAddress::of(request);
+            limits.take(Action::SignIn, address)?;
+            let attempt = Attempt { username, password, network: Network::from(address) };
+            sign_in(services, attempt, client(request)).await?
+        }
         Asked::Renewal(token) => renew(services, &token).await?,
     };
     request.extensions_mut().insert(Caller(grant.access.subject));
@@ -147,8 +159,7 @@ async fn answer(
 /// What a client says of itself.
 fn client(request: &HttpRequest) -> Client {
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let address = request.peer_addr().map(|peer| peer.ip().to_canonical().to_string());
-    Client::new(user_agent.unwrap_or_default(), address.unwrap_or_default())
+    Client::new(user_agent.unwrap_or_default(), ClientAddress::of(request).to_string())
 }
 
 fn parse(mut form: BTreeMap<String, String>, manner: Manner) -> Result<Asked, Kind> {
@@ -164,7 +175,7 @@ fn parse(mut form: BTreeMap<String, String>, manner: Manner) -> Result<Asked, Ki
 fn sign_in_of(mut form: BTreeMap<String, String>) -> Result<Asked, Kind> {
     let username = present(&mut form, "username")?;
     let password = present(&mut form, "password")?;
-    Ok(Asked::SignIn(Attempt { email: Email::parse(&username).ok(), password: Password::parse(password).ok() }))
+    Ok(Asked::SignIn { username: Username::parse(username), password: Password::parse(password).ok() })
 }
 
 /// RFC 6749 3.2: a parameter without a value counts as left out.

@@ -1,12 +1,14 @@
 //! The database behind a pool of [`DbExecutor`] workers. A message is a [`Query`]; the connection, the
 //! transaction, the retry and the panic guard are written once, in the one [`Handler`] below.
 
+pub mod budgets;
 mod connections;
 mod error;
 mod line;
 mod metrics;
 pub mod migrate;
 mod mysql;
+pub mod purge;
 pub mod session;
 pub mod sessions;
 pub mod signing_keys;

@@ -22,6 +22,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("mysql", 2, "0002_sessions"),
     migration!("mysql", 3, "0003_users_valid_after"),
     migration!("mysql", 4, "0004_signing_keys"),
+    migration!("mysql", 5, "0005_sign_in_budgets"),
 ];
 
 /// More statements than the program has: none is ever evicted, so none that [`MysqlSession`] holds is closed.

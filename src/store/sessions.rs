@@ -1,13 +1,12 @@
 //! The table `sessions`: each message is one transaction, its SQL beside it, the same text on both engines.
 
-use std::sync::LazyLock;
-
 use actix::Message;
 
 use crate::domain::clock::UnixTime;
 use crate::domain::password::PasswordHash;
 use crate::domain::session::{Client, Session as OpenSession, SessionId};
 use crate::domain::user::{User, UserId};
+use crate::store::budgets::SettleAttempt;
 use crate::store::error::StoreError;
 use crate::store::session::{Row, Session, Value};
 use crate::store::{Access, Query};
@@ -26,6 +25,8 @@ pub struct CreateSession {
     pub now: UnixTime,
     /// When it ends unless its tokens are renewed.
     pub expires_at: UnixTime,
+    /// The attempt that it comes from.
+    pub settles: Option<SettleAttempt>,
 }
 
 const CREATE: &str = "INSERT INTO sessions (id, user_id, generation, created_at, rotated_at, expires_at, user_agent, address) VALUES (?, ?, 0, ?, ?, ?, ?, ?)";
@@ -44,7 +45,8 @@ impl Query for CreateSession {
             self.client.user_agent.as_str().into(),
             self.client.address.as_str().into(),
         ];
-        session.execute(CREATE, &params).map(drop)
+        session.execute(CREATE, &params)?;
+        self.settles.map_or(Ok(()), |settle| settle.run(session))
     }
 }
 
@@ -185,6 +187,8 @@ pub struct ReplacePassword {
     pub replacement: PasswordHash,
     /// When.
     pub now: UnixTime,
+    /// The attempt that proved the old one.
+    pub settles: Option<SettleAttempt>,
 }
 
 const REPLACE_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ?";
@@ -195,7 +199,8 @@ impl Query for ReplacePassword {
 
     fn run(&self, session: &mut dyn Session) -> Result<(), StoreError> {
         session.execute(REPLACE_PASSWORD, &[self.replacement.expose().into(), self.user.0.into()])?;
-        RevokeAll { user: self.user, now: self.now }.run(session)
+        RevokeAll { user: self.user, now: self.now }.run(session)?;
+        self.settles.map_or(Ok(()), |settle| settle.run(session))
     }
 }
 
@@ -229,40 +234,6 @@ impl Query for ListSessions {
                 })
             })
             .collect()
-    }
-}
-
-/// Most sessions that one [`PurgeSessions`] removes: few enough to keep nobody waiting.
-const PURGED_AT_ONCE: usize = 100;
-
-/// Removes some of the sessions that expired before a moment.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<bool, StoreError>")]
-pub struct PurgeSessions {
-    /// Those that expired earlier.
-    pub before: UnixTime,
-}
-
-const FIND_EXPIRED: &str = "SELECT id FROM sessions WHERE expires_at < ? ORDER BY expires_at LIMIT 100";
-static PURGE: LazyLock<String> =
-    LazyLock::new(|| format!("DELETE FROM sessions WHERE id IN ({})", vec!["?"; PURGED_AT_ONCE].join(", ")));
-
-impl Query for PurgeSessions {
-    const ACCESS: Access = Access::Write;
-    type Output = bool;
-
-    /// Whether there may be more.
-    fn run(&self, session: &mut dyn Session) -> Result<bool, StoreError> {
-        let rows = session.query(FIND_EXPIRED, &[self.before.0.into()])?;
-        let mut ids = rows
-            .iter()
-            .map(|row| row.bytes(0).map(|id: [u8; 16]| Value::Bytes(id.to_vec())))
-            .collect::<Result<Vec<_>, _>>()?;
-        let Some(last) = ids.last().cloned() else { return Ok(false) };
-        // Padded by repeating the last id: an IN list is a set.
-        ids.resize(PURGED_AT_ONCE, last);
-        session.execute(PURGE.as_str(), &ids)?;
-        Ok(rows.len() == PURGED_AT_ONCE)
     }
 }
 

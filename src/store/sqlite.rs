@@ -20,6 +20,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("sqlite", 2, "0002_sessions"),
     migration!("sqlite", 3, "0003_users_valid_after"),
     migration!("sqlite", 4, "0004_signing_keys"),
+    migration!("sqlite", 5, "0005_sign_in_budgets"),
 ];
 
 /// More statements than the program has, so that each stays prepared.

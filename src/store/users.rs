@@ -104,10 +104,11 @@ impl Query for SetPasswordHash {
 pub struct Ping;
 
 /// One for each file of the schema that the program cannot do without.
-const PINGS: [&str; 3] = [
+const PINGS: [&str; 4] = [
     "SELECT valid_after FROM users WHERE id = ?",
     "SELECT generation FROM sessions WHERE user_id = ?",
     "SELECT kid FROM signing_keys WHERE generation = ?",
+    "SELECT full_at FROM sign_in_budgets WHERE expires_at = ?",
 ];
 
 impl Query for Ping {

@@ -75,6 +75,8 @@ impl TestServer {
             ("SCRYPT_P", "1"),
             ("ALLOW_WEAK_SCRYPT", "true"),
             ("HASH_THREADS", "2"),
+            // All come from one address and sign in over and over; tests of the limits set this otherwise.
+            ("RATE_LIMIT", "off"),
         ];
         environment.extend(settings);
         let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
@@ -102,6 +104,11 @@ impl TestServer {
             .build()
             .new_agent();
         Self { address, clock, database, agent, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Another server on the same database.
+    pub fn beside(&self, settings: &[(&str, &str)]) -> Self {
+        Self::spawn_on(TestDatabase::create(), &self.database.url, settings)
     }
 
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -254,6 +261,10 @@ impl Answer {
             {
                 assert!(!self.body.contains(hidden), "{hidden}: {self:?}");
             }
+        }
+        if self.status == 429 {
+            let wait: u64 = self.header("retry-after").unwrap_or_default().parse().unwrap_or_default();
+            assert!((1..=900).contains(&wait), "{self:?}");
         }
         if self.status == 503 && self.header("content-type") != Some("text/plain; charset=utf-8") {
             assert_eq!(self.header("retry-after"), Some("1"), "{self:?}");

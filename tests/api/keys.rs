@@ -24,10 +24,6 @@ fn spawn(algorithm: &str) -> TestServer {
 }
 
 /// A second node on the same database.
-fn beside(server: &TestServer, settings: &[(&str, &str)]) -> TestServer {
-    TestServer::spawn_on(TestDatabase::create(), &server.database.url, settings)
-}
-
 fn token(server: &TestServer) -> String {
     let answer = server.token("a@example.com", PASSWORD);
     answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
@@ -125,7 +121,7 @@ fn a_public_key_signs_nothing() {
 #[test]
 fn a_rotation_is_noticed_by_nobody() {
     let server = spawn("EdDSA");
-    let other = beside(&server, &[("SIGNING_ALGORITHM", "EdDSA")]);
+    let other = server.beside(&[("SIGNING_ALGORITHM", "EdDSA")]);
     let old = token(&server);
     keys(&server, "EdDSA").rotate(UnixTime(START)).unwrap();
     until("both nodes publish both keys", || jwks(&server).keys.len() == 2 && jwks(&other).keys.len() == 2);
@@ -176,10 +172,10 @@ fn nodes_share_keys_and_a_secret_can_be_replaced() {
     let server = spawn("ES256");
     let token_before = token(&server);
     let replaced = [("SIGNING_ALGORITHM", "ES256"), ("SECRET_KEY", OTHER_SECRET), ("SECRET_KEY_PREVIOUS", SECRET_KEY)];
-    let next = beside(&server, &replaced);
+    let next = server.beside(&replaced);
     assert_eq!(next.get_as("/api/user/me", &token_before).status, 200);
     // The key has been sealed anew: the next start needs the old secret no more.
-    let after = beside(&server, &replaced[..2]);
+    let after = server.beside(&replaced[..2]);
     assert_eq!(after.get_as("/api/user/me", &token_before).status, 200);
     let environment = [
         ("DATABASE_URL", server.database.url.as_str()),
@@ -205,9 +201,9 @@ fn with_the_previous_secret_nobody_is_signed_out() {
     let grant = server.token("a@example.com", PASSWORD).json();
     let (access, refresh) = (grant["access_token"].as_str().unwrap(), grant["refresh_token"].as_str().unwrap());
     let form = crate::harness::form(&[("grant_type", "refresh_token"), ("refresh_token", refresh)]);
-    let stranger = beside(&server, &[("SECRET_KEY", OTHER_SECRET)]);
+    let stranger = server.beside(&[("SECRET_KEY", OTHER_SECRET)]);
     assert_eq!((stranger.get_as("/api/user/me", access).status, stranger.token_raw(&form).status), (401, 400));
-    let next = beside(&server, &[("SECRET_KEY", OTHER_SECRET), ("SECRET_KEY_PREVIOUS", SECRET_KEY)]);
+    let next = server.beside(&[("SECRET_KEY", OTHER_SECRET), ("SECRET_KEY_PREVIOUS", SECRET_KEY)]);
     assert_eq!((next.get_as("/api/user/me", access).status, next.token_raw(&form).status), (200, 200));
     assert!(jwks(&server).keys.is_empty(), "a shared secret is not published");
 }

@@ -166,6 +166,7 @@ impl Scene {
             ("SCRYPT_LOG_N", "4"),
             ("SCRYPT_P", "1"),
             ("ALLOW_WEAK_SCRYPT", "true"),
+            ("RATE_LIMIT", "off"),
             ("HASH_THREADS", "2"),
         ];
         // A setting of the test's own replaces the suite's.

@@ -1,6 +1,7 @@
 //! The store through its messages, as the use cases see it. Runs on SQLite, and on the server that
 //! `TEST_DATABASE_URL` names: an engine passes, or it is no engine.
 
+mod budgets;
 #[path = "../database/mod.rs"]
 mod database;
 mod schema;

@@ -5,8 +5,14 @@ use std::sync::{Arc, Barrier};
 use crate::database::TestDatabase;
 use crate::{NOW, store};
 
-const FILES: [&str; 5] =
-    ["0000_schema_migrations", "0001_users", "0002_sessions", "0003_users_valid_after", "0004_signing_keys"];
+const FILES: [&str; 6] = [
+    "0000_schema_migrations",
+    "0001_users",
+    "0002_sessions",
+    "0003_users_valid_after",
+    "0004_signing_keys",
+    "0005_sign_in_budgets",
+];
 
 #[test]
 fn the_files_are_applied_once() {

@@ -5,9 +5,8 @@ use tegata::domain::clock::UnixTime;
 use tegata::domain::session::{Anchor, Client, SessionId, Standing};
 use tegata::domain::user::{User, UserId};
 use tegata::store::Database;
-use tegata::store::sessions::{
-    CreateSession, ListSessions, PurgeSessions, RevokeAll, RevokeSession, RotateSession, Rotation,
-};
+use tegata::store::purge::{Expired, Purge};
+use tegata::store::sessions::{CreateSession, ListSessions, RevokeAll, RevokeSession, RotateSession, Rotation};
 use tegata::store::standings::{FindStandings, MAX_ANCHORS};
 
 use crate::users::create;
@@ -21,7 +20,7 @@ fn id(number: u8) -> SessionId {
 
 async fn open(pool: &Database, number: u8, user: &User, expires_at: UnixTime) -> SessionId {
     let client = Client::new("agent", "192.0.2.1".to_owned());
-    let create = CreateSession { id: id(number), user: user.id, client, now: NOW, expires_at };
+    let create = CreateSession { id: id(number), user: user.id, client, now: NOW, expires_at, settles: None };
     pool.call(create).await.unwrap().unwrap();
     id(number)
 }
@@ -141,7 +140,7 @@ async fn what_has_expired_is_removed_a_hundred_at_a_time() {
     for number in 0..=149 {
         open(&pool, number, &user, NOW.plus(i64::from(number))).await;
     }
-    let purge = async || pool.call(PurgeSessions { before: NOW.plus(120) }).await.unwrap();
+    let purge = async || pool.call(Purge { expired: Expired::Sessions, before: NOW.plus(120) }).await.unwrap();
     assert_eq!((purge().await, purge().await, purge().await), (Ok(true), Ok(false), Ok(false)));
     assert_eq!(database.column("SELECT COUNT(*) FROM sessions WHERE expires_at >= 0"), ["30"]);
 }
