@@ -7,6 +7,7 @@ pub mod gather;
 pub mod identify;
 pub mod judge_password;
 pub mod open_session;
+mod prove;
 pub mod readiness;
 pub mod register;
 pub mod renew;

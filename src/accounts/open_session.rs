@@ -1,7 +1,7 @@
 //! Opens a session for somebody who has just proved who they are, and what they get for it.
 
-use crate::accounts::attempts::Counted;
 use crate::accounts::authenticator::IssueToken;
+use crate::accounts::prove::Proven;
 use crate::accounts::{Error, Services};
 use crate::domain::clock::UnixTime;
 use crate::domain::session::{Client, SessionId};
@@ -18,30 +18,30 @@ pub struct Grant {
     pub refresh_token: Option<String>,
 }
 
-/// Opens a session and issues its first tokens. When the database takes no writes (F-08) the sign-in still counts: with
-/// an access token alone, which is held against the user's row instead of a session's.
-pub(super) async fn open_session(
-    services: &Services,
-    user: User,
-    client: Client,
-    counted: Counted,
-) -> Result<Grant, Error> {
+/// Opens a session and issues its first tokens; `None` if the account has another password hash by now, or is disabled.
+/// When the database takes no writes (F-08) the sign-in still counts: with an access token alone, which is held against
+/// the user's row instead of a session's.
+pub(super) async fn open_session(services: &Services, proven: Proven, client: Client) -> Result<Option<Grant>, Error> {
+    let Proven { user, hash, since, counted } = proven;
     let shared = &services.shared;
     let now = shared.clock.now();
     let id = new_session_id().map_err(|_| Error::Internal("no randomness".to_owned()))?;
     let expires_at = now.plus(shared.settings.sessions.lifetime_secs(id));
-    let create = CreateSession { id, user: user.id, client, now, expires_at, settles: counted.settlement(now) };
+    let settles = counted.settlement(now);
+    let create = CreateSession { id, user: user.id, hash, client, now, expires_at, settles };
     let outcome = match counted.was_written() {
         true => shared.write_promptly(create).await,
         // It took no write a moment ago.
         false => Err(Error::Unavailable("the attempt was counted in memory".to_owned())),
     };
     match outcome {
-        Ok(()) => issue(services, user, Some(Refresh { session: id, generation: 0 }), now).await,
+        Ok(true) => issue(services, user, Some(Refresh { session: id, generation: 0 }), now).await.map(Some),
+        Ok(false) => Ok(None),
         Err(Error::Unavailable(cause) | Error::Overloaded(cause)) => {
             shared.attempts.give_back(&counted);
             tracing::warn!(user = user.id.0, cause, "signed in without a session: the database takes no writes");
-            issue(services, user, None, now).await
+            // As old as what it is based on, so that a change of the password meanwhile ends it.
+            issue(services, user, None, since).await.map(Some)
         }
         Err(error) => Err(error),
     }

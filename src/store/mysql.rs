@@ -82,10 +82,14 @@ fn bounded(options: &Opts, io_timeout: Duration, lock_timeout: Duration) -> Opts
         .max_allowed_packet(Some(1 << 20))
         .stmt_cache_size(Some(STATEMENT_CACHE))
         // Strict: a value that does not fit is an error, never silently cut.
-        .init(vec![format!(
-            "SET SESSION innodb_lock_wait_timeout = {lock_seconds}, lock_wait_timeout = {lock_seconds}, \
-             sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
-        )])
+        .init(vec![
+            format!(
+                "SET SESSION innodb_lock_wait_timeout = {lock_seconds}, lock_wait_timeout = {lock_seconds}, \
+                 sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+            ),
+            // Whatever the server's default: an INSERT from a SELECT has to lock what it reads (CreateSession).
+            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ".to_owned(),
+        ])
 }
 
 /// A connection with its prepared statements.

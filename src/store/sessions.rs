@@ -9,16 +9,20 @@ use crate::domain::user::{User, UserId};
 use crate::store::budgets::SettleAttempt;
 use crate::store::error::StoreError;
 use crate::store::session::{Row, Session, Value};
+use crate::store::users::SetPasswordHash;
 use crate::store::{Access, Query};
 
-/// Opens a session.
+/// Opens a session, if the password that it was opened with is the account's and the account is enabled: it may have
+/// been changed or disabled while the password was verified, and nothing of the old one must live on (ASVS 7.4.3).
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), StoreError>")]
+#[rtype(result = "Result<bool, StoreError>")]
 pub struct CreateSession {
     /// Its name; random, so it is free.
     pub id: SessionId,
     /// Whose it is.
     pub user: UserId,
+    /// The hash that the password was verified against.
+    pub hash: PasswordHash,
     /// On what and from where.
     pub client: Client,
     /// When.
@@ -29,24 +33,30 @@ pub struct CreateSession {
     pub settles: Option<SettleAttempt>,
 }
 
-const CREATE: &str = "INSERT INTO sessions (id, user_id, generation, created_at, rotated_at, expires_at, user_agent, address) VALUES (?, ?, 0, ?, ?, ?, ?, ?)";
+const CREATE: &str = "INSERT INTO sessions (id, user_id, generation, created_at, rotated_at, expires_at, user_agent, address) \
+     SELECT ?, id, 0, ?, ?, ?, ?, ? FROM users WHERE id = ? AND password_hash = ? AND is_disabled = 0";
 
 impl Query for CreateSession {
     const ACCESS: Access = Access::Write;
-    type Output = ();
+    type Output = bool;
 
-    fn run(&self, session: &mut dyn Session) -> Result<(), StoreError> {
+    /// Whether it was opened.
+    fn run(&self, session: &mut dyn Session) -> Result<bool, StoreError> {
         let params = [
             Value::Bytes(self.id.0.to_vec()),
-            self.user.0.into(),
             self.now.0.into(),
             self.now.0.into(),
             self.expires_at.0.into(),
             self.client.user_agent.as_str().into(),
             self.client.address.as_str().into(),
+            self.user.0.into(),
+            self.hash.expose().into(),
         ];
-        session.execute(CREATE, &params)?;
-        self.settles.map_or(Ok(()), |settle| settle.run(session))
+        if session.execute(CREATE, &params)?.rows == 0 {
+            return Ok(false);
+        }
+        self.settles.map_or(Ok(()), |settle| settle.run(session))?;
+        Ok(true)
     }
 }
 
@@ -177,12 +187,14 @@ impl Query for RevokeAll {
     }
 }
 
-/// Replaces a user's password, and ends what was signed in with the old one.
+/// Replaces a user's password unless it has changed meanwhile, and ends what was signed in with the old one.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), StoreError>")]
+#[rtype(result = "Result<bool, StoreError>")]
 pub struct ReplacePassword {
     /// Whose.
     pub user: UserId,
+    /// The hash that the old one was verified against.
+    pub expected: PasswordHash,
     /// The hash of the new one.
     pub replacement: PasswordHash,
     /// When.
@@ -191,16 +203,19 @@ pub struct ReplacePassword {
     pub settles: Option<SettleAttempt>,
 }
 
-const REPLACE_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ?";
-
 impl Query for ReplacePassword {
     const ACCESS: Access = Access::Write;
-    type Output = ();
+    type Output = bool;
 
-    fn run(&self, session: &mut dyn Session) -> Result<(), StoreError> {
-        session.execute(REPLACE_PASSWORD, &[self.replacement.expose().into(), self.user.0.into()])?;
+    /// Whether it was replaced.
+    fn run(&self, session: &mut dyn Session) -> Result<bool, StoreError> {
+        let (expected, replacement) = (self.expected.clone(), self.replacement.clone());
+        if !(SetPasswordHash { id: self.user, expected, replacement }.run(session)?) {
+            return Ok(false);
+        }
         RevokeAll { user: self.user, now: self.now }.run(session)?;
-        self.settles.map_or(Ok(()), |settle| settle.run(session))
+        self.settles.map_or(Ok(()), |settle| settle.run(session))?;
+        Ok(true)
     }
 }
 

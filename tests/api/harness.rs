@@ -100,6 +100,8 @@ impl TestServer {
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .max_redirects(0)
+            // The server closes what is idle for 5 s; a busy machine may not let a client ask for as long.
+            .max_idle_age(Duration::from_secs(2))
             .timeout_global(Some(Duration::from_secs(30)))
             .build()
             .new_agent();

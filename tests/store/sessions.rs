@@ -6,10 +6,12 @@ use tegata::domain::session::{Anchor, Client, SessionId, Standing};
 use tegata::domain::user::{User, UserId};
 use tegata::store::Database;
 use tegata::store::purge::{Expired, Purge};
-use tegata::store::sessions::{CreateSession, ListSessions, RevokeAll, RevokeSession, RotateSession, Rotation};
+use tegata::store::sessions::{
+    CreateSession, ListSessions, ReplacePassword, RevokeAll, RevokeSession, RotateSession, Rotation,
+};
 use tegata::store::standings::{FindStandings, MAX_ANCHORS};
 
-use crate::users::create;
+use crate::users::{FIRST_HASH, create, hash};
 use crate::{NOW, workers};
 
 const DAY: i64 = 24 * 60 * 60;
@@ -20,8 +22,9 @@ fn id(number: u8) -> SessionId {
 
 async fn open(pool: &Database, number: u8, user: &User, expires_at: UnixTime) -> SessionId {
     let client = Client::new("agent", "192.0.2.1".to_owned());
-    let create = CreateSession { id: id(number), user: user.id, client, now: NOW, expires_at, settles: None };
-    pool.call(create).await.unwrap().unwrap();
+    let hash = hash(FIRST_HASH);
+    let create = CreateSession { id: id(number), user: user.id, hash, client, now: NOW, expires_at, settles: None };
+    assert!(pool.call(create).await.unwrap().unwrap());
     id(number)
 }
 
@@ -143,4 +146,55 @@ async fn what_has_expired_is_removed_a_hundred_at_a_time() {
     let purge = async || pool.call(Purge { expired: Expired::Sessions, before: NOW.plus(120) }).await.unwrap();
     assert_eq!((purge().await, purge().await, purge().await), (Ok(true), Ok(false), Ok(false)));
     assert_eq!(database.column("SELECT COUNT(*) FROM sessions WHERE expires_at >= 0"), ["30"]);
+}
+
+/// ASVS 7.4.3: who had the old password, also half a second ago, has nothing left.
+#[actix_web::test]
+async fn no_session_is_opened_with_a_password_that_was_replaced_meanwhile() {
+    let (pool, database) = workers();
+    let user = create(&pool, "a@example.com").await.unwrap();
+    let with = async |number: u8, hash_of: &str| {
+        let (client, expires_at) = (Client::new("agent", "192.0.2.1".to_owned()), NOW.plus(DAY));
+        let (id, user, hash) = (id(number), user.id, hash(hash_of));
+        let create = CreateSession { id, user, hash, client, now: NOW, expires_at, settles: None };
+        pool.call(create).await.unwrap().unwrap()
+    };
+    let replace = async |expected: &str, replacement: &str| {
+        let (expected, replacement) = (hash(expected), hash(replacement));
+        let replace = ReplacePassword { user: user.id, expected, replacement, now: NOW, settles: None };
+        pool.call(replace).await.unwrap().unwrap()
+    };
+    assert!(with(1, FIRST_HASH).await);
+    assert!(replace(FIRST_HASH, "$second").await);
+    assert!(!with(2, FIRST_HASH).await, "the old password");
+    assert!(!replace(FIRST_HASH, "$third").await, "of two changes one wins");
+    assert!(with(3, "$second").await);
+    database.execute("UPDATE users SET is_disabled = 1");
+    assert!(!with(4, "$second").await, "disabled");
+    let open = pool.call(ListSessions { user: user.id, now: NOW }).await.unwrap().unwrap();
+    assert_eq!(open.iter().map(|session| session.id).collect::<Vec<_>>(), [id(3)]);
+}
+
+/// The same where they really meet, many times.
+#[actix_web::test]
+async fn of_a_change_and_sign_ins_at_once_no_old_session_is_left() {
+    let (pool, _database) = workers();
+    let user = create(&pool, "a@example.com").await.unwrap();
+    let mut now_is = FIRST_HASH.to_owned();
+    for round in 0..20_u8 {
+        let opening = join_all((0..8).map(|number| {
+            let (client, expires_at) = (Client::new("agent", "192.0.2.1".to_owned()), NOW.plus(DAY));
+            let (id, user, hash) = (id(round * 8 + number), user.id, hash(&now_is));
+            pool.call(CreateSession { id, user, hash, client, now: NOW, expires_at, settles: None })
+        }));
+        let next = format!("$hash {round}");
+        let (expected, replacement) = (hash(&now_is), hash(&next));
+        let replace = ReplacePassword { user: user.id, expected, replacement, now: NOW, settles: None };
+        let (opened, replaced) = futures_util::future::join(opening, pool.call(replace)).await;
+        assert_eq!(replaced.unwrap(), Ok(true));
+        assert!(opened.into_iter().all(|opened| opened.unwrap().is_ok()));
+        let open = pool.call(ListSessions { user: user.id, now: NOW }).await.unwrap().unwrap();
+        assert!(open.is_empty(), "round {round}: {open:?}");
+        now_is = next;
+    }
 }

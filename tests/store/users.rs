@@ -13,12 +13,15 @@ fn email(text: &str) -> Email {
     Email::parse(text).unwrap()
 }
 
-fn hash(text: &str) -> PasswordHash {
+/// What [`create`] gives everybody.
+pub const FIRST_HASH: &str = "$scrypt$";
+
+pub fn hash(text: &str) -> PasswordHash {
     PasswordHash::new(text.to_owned())
 }
 
 pub async fn create(pool: &Database, address: &str) -> Result<User, EmailTaken> {
-    let message = CreateUser { email: email(address), password_hash: hash("$scrypt$"), now: NOW };
+    let message = CreateUser { email: email(address), password_hash: hash(FIRST_HASH), now: NOW };
     pool.call(message).await.unwrap().unwrap()
 }
 
