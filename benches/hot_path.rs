@@ -88,7 +88,7 @@ fn gather(criterion: &mut Criterion) {
             hashing::Settings { cost, threads: 1, patience: Duration::from_secs(1) }.start(&pool::Metrics::default());
         let rules = PasswordRules { min_code_points: 8 };
         let sessions = SessionSettings { idle_secs: 86_400, max_secs: 86_400 };
-        let settings = accounts::Settings { rules, deadline: Duration::from_secs(5), sessions };
+        let settings = accounts::Settings { rules, deadline: Duration::from_secs(5), sessions, limits_attempts: true };
         let metrics = accounts::Metrics::register(&mut Registry::default());
         Services::start(
             Shared::new(settings, db, hasher, cost, keyring(), Arc::new(SystemClock), metrics).expect("services"),
