@@ -138,7 +138,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "MAX_CONNECTIONS_PER_ADDRESS",
         default: "a quarter of MAX_CONNECTIONS",
-        meaning: "The same from one IPv4 address or IPv6 /64. Behind a proxy all clients have the proxy's address",
+        meaning: "The same from one IPv4 address or IPv6 /64; those of `TRUSTED_PROXIES` may have all",
         is_secret: false,
     },
     Setting {

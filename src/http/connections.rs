@@ -12,6 +12,7 @@ use actix_web::rt;
 use futures_util::task::AtomicWaker;
 
 use crate::domain::network::Network;
+use crate::http::client_address::TrustedProxies;
 use crate::http::metrics::ConnectionMetrics;
 
 /// Longest time for the head of a request, from its first byte on (C-54).
@@ -26,7 +27,7 @@ const ROUND: Duration = Duration::from_millis(250);
 pub struct Limits {
     /// In all.
     pub total: usize,
-    /// From one IPv4 address, or one IPv6 network of 64 bits.
+    /// From one IPv4 address, or one IPv6 network of 64 bits; proxies of the operator's may have all.
     pub per_address: usize,
 }
 
@@ -146,6 +147,7 @@ impl Connection {
 /// All connections of the server.
 pub(crate) struct Connections {
     limits: Limits,
+    trusted_proxies: TrustedProxies,
     open: Mutex<Open>,
     metrics: ConnectionMetrics,
 }
@@ -195,18 +197,19 @@ impl Open {
 }
 
 impl Connections {
-    pub(crate) fn new(limits: Limits, metrics: ConnectionMetrics) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, trusted_proxies: TrustedProxies, metrics: ConnectionMetrics) -> Arc<Self> {
         metrics.limit.set(i64::try_from(limits.total).unwrap_or(i64::MAX));
-        Arc::new(Self { limits, open: Mutex::default(), metrics })
+        Arc::new(Self { limits, trusted_proxies, open: Mutex::default(), metrics })
     }
 
     /// Lets a client in, if need be in place of those that have kept us waiting for longest. `None`: all connections
     /// that there may be are at work.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Connection>> {
+        let is_proxy = self.trusted_proxies.contains(address);
         let address = Network::from(address);
         let mut open = self.lock();
         let is_full = open.all.len() >= self.limits.total;
-        if is_full || open.count(address) >= self.limits.per_address {
+        if is_full || (!is_proxy && open.count(address) >= self.limits.per_address) {
             let (from, limit) =
                 if is_full { (None, self.limits.total) } else { (Some(address), self.limits.per_address) };
             let leaving = open.idlest(from, 1 + limit / 64);
@@ -310,7 +313,8 @@ mod tests {
     const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn connections(total: usize, per_address: usize) -> Arc<Connections> {
-        Connections::new(Limits { total, per_address }, ConnectionMetrics::default())
+        let proxies = TrustedProxies::parse("10.0.0.0/8").unwrap();
+        Connections::new(Limits { total, per_address }, proxies, ConnectionMetrics::default())
     }
 
     fn waiting(connection: &Connection, seconds: u32) {
@@ -349,6 +353,14 @@ mod tests {
         let own: Vec<_> = (0..4).map(|_| all.admit(HOME).unwrap()).collect();
         assert_eq!(other.verdict(), None);
         assert_eq!(own.iter().filter(|connection| connection.verdict().is_some()).count(), 2);
+    }
+
+    #[test]
+    fn a_proxy_of_ours_may_have_all_connections() {
+        let all = connections(10, 2);
+        let held: Vec<_> = (0..10).map(|_| all.admit("10.0.0.1".parse().unwrap()).unwrap()).collect();
+        assert!(held.iter().all(|connection| connection.verdict().is_none()));
+        assert_eq!(all.count(), 10);
     }
 
     #[test]

@@ -129,10 +129,10 @@ async fn not_found() -> Result<&'static str, Problem> {
 ///
 /// Errors: the address cannot be bound.
 pub fn serve(settings: Settings, shared: Shared, metrics: Metrics) -> io::Result<Listening> {
-    let connections = Connections::new(settings.limits, metrics.connections.clone());
+    let trusted_proxies = settings.trusted_proxies.clone();
+    let connections = Connections::new(settings.limits, trusted_proxies.clone(), metrics.connections.clone());
     connections.watch();
     let rate_limits = Arc::new(RateLimits::new(settings.limits_rate, metrics.clone()));
-    let trusted_proxies = settings.trusted_proxies.clone();
     listener::listen(settings, connections, move || {
         let surroundings = Surroundings {
             metrics: metrics.clone(),
