@@ -277,6 +277,8 @@ const SERVER_ERRORS: &[(u16, &str, Meaning)] = &[
     // Galera reports a conflict like this too, also at COMMIT.
     (1213, "ER_LOCK_DEADLOCK", Meaning::Race),
     (1205, "ER_LOCK_WAIT_TIMEOUT", Meaning::Race),
+    // MariaDB with innodb_snapshot_isolation, the default since 11.6: the row was changed since it was read.
+    (1020, "ER_CHECKREAD", Meaning::Race),
     (1060, "ER_DUP_FIELDNAME", Meaning::Done),
     // A column of a schema file that is still to come.
     (1054, "ER_BAD_FIELD_ERROR", Meaning::NoSchema),
@@ -355,7 +357,7 @@ mod tests {
     #[test]
     fn each_server_error_has_one_meaning() {
         assert_eq!(server_error(1062), StoreError::Duplicate);
-        for code in [1213, 1205] {
+        for code in [1213, 1205, 1020] {
             assert!(matches!(server_error(code), StoreError::Retry(_)), "{code}");
         }
         for code in [1040, 1203, 1226, 1290, 1792, 1836, 1047, 1021, 1114, 1044, 1045, 1142] {
