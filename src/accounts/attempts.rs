@@ -9,14 +9,16 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::accounts::used_up;
 use crate::accounts::{Error, Shared};
 use crate::domain::clock::{Gate, UnixTime};
 use crate::domain::email::Email;
 use crate::domain::network::Network;
 use crate::domain::password::Password;
 use crate::limits::{Budget, Limiters, UsedUp};
+use crate::store::StoreError;
 use crate::store::budgets::{
-    BURST, Buckets, CountAttempt, Counting, FindBudget, PERIOD_SECS, RetryAfterSecs, SettleAttempt, Whose,
+    BURST, Bucket, Buckets, CountAttempt, Counting, FindBudget, PERIOD_SECS, RetryAfterSecs, SettleAttempt, Whose,
 };
 
 /// What somebody typed, and where.
@@ -89,8 +91,12 @@ impl Counted {
     }
 }
 
-/// The budgets of a node whose database takes no writes.
-pub(super) struct Memory(Limiters<1>);
+/// What a node remembers of attempts.
+pub(super) struct Memory {
+    /// Those that were counted here while the database took no writes.
+    counts: Limiters<1>,
+    used_up: used_up::UsedUp,
+}
 
 /// Names that are remembered. Each attempt that is counted costs a hash, so no flood comes near.
 const NAMES: usize = 57_344;
@@ -98,22 +104,43 @@ const NAMES: usize = 57_344;
 impl Memory {
     pub(super) fn new() -> Self {
         let burst = u32::try_from(BURST).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-        Self(Limiters::new([Budget { burst, period: Duration::from_secs(PERIOD_SECS.unsigned_abs()) }], NAMES))
+        let budget = Budget { burst, period: Duration::from_secs(PERIOD_SECS.unsigned_abs()) };
+        Self { counts: Limiters::new([budget], NAMES), used_up: used_up::UsedUp::default() }
     }
 
     /// Undoes a count, if it was counted here.
     pub(super) fn give_back(&self, counted: &Counted) {
         if let Book::Memory(whose) = counted.book {
-            self.0.give_back(0, counted.buckets.get(whose));
+            self.counts.give_back(0, counted.buckets.get(whose));
         }
+    }
+}
+
+/// The budgets that an attempt may be counted against.
+pub(super) fn buckets(shared: &Shared, attempt: &Attempt) -> Buckets {
+    let bucket = |network: &str| Bucket(shared.keyring.pseudonym(&[attempt.username.name(), network]));
+    Buckets { strangers: bucket(""), own: bucket(&attempt.network.to_string()) }
+}
+
+/// Refuses whoever would be refused anyway, before they take a place from anybody. Counts nothing.
+///
+/// Errors: as [`count`].
+pub(super) async fn turn_away(shared: &Shared, buckets: Buckets) -> Result<(), Error> {
+    let now = shared.clock.now();
+    if !shared.settings.limits_attempts || !shared.attempts.used_up.may_hold(&buckets, now) {
+        return Ok(());
+    }
+    let budget = shared.db.call(FindBudget { buckets, now }).await??;
+    match budget.wait_secs(now) {
+        0 => Ok(()),
+        secs => Err(over(shared, buckets, budget.whose, now, secs)),
     }
 }
 
 /// Counts an attempt.
 ///
 /// Errors: [`Error::TooManyAttempts`]; and what overload and outages bring.
-pub(super) async fn count(shared: &Shared, username: &Username, network: Network) -> Result<Counted, Error> {
-    let buckets = Buckets::of(username.name(), network);
+pub(super) async fn count(shared: &Shared, buckets: Buckets) -> Result<Counted, Error> {
     let counted = |book| Ok(Counted { buckets, book });
     if !shared.settings.limits_attempts {
         return counted(Book::None);
@@ -121,8 +148,8 @@ pub(super) async fn count(shared: &Shared, username: &Username, network: Network
     let now = shared.clock.now();
     match shared.write_promptly(CountAttempt { buckets, now }).await {
         Ok(Counting::Counted(whose)) => counted(Book::Database(whose)),
-        Ok(Counting::Over(whose, RetryAfterSecs(secs))) => Err(over(shared, whose, secs.unsigned_abs())),
-        Err(Error::Unavailable(cause) | Error::Overloaded(cause)) => {
+        Ok(Counting::Over(whose, RetryAfterSecs(secs))) => Err(over(shared, buckets, whose, now, secs)),
+        Err(StoreError::Unavailable(cause) | StoreError::Lost(cause)) => {
             static GATE: Gate = Gate::per_second(1);
             if GATE.passes().is_some() {
                 tracing::warn!(cause, "attempts to sign in are counted in memory: the database takes no writes");
@@ -131,25 +158,30 @@ pub(super) async fn count(shared: &Shared, username: &Username, network: Network
             let whose = budget.whose;
             let in_database = budget.wait_secs(now);
             if in_database > 0 {
-                return Err(over(shared, whose, in_database.unsigned_abs()));
+                return Err(over(shared, buckets, whose, now, in_database));
             }
             shared.metrics.attempts.in_memory.inc();
-            match shared.attempts.0.take(0, buckets.get(whose)) {
+            match shared.attempts.counts.take(0, buckets.get(whose)) {
                 Ok(()) => counted(Book::Memory(whose)),
-                Err(UsedUp { retry_after }) => Err(over(shared, whose, retry_after.as_secs().saturating_add(1))),
+                Err(UsedUp { retry_after }) => {
+                    let secs = i64::try_from(retry_after.as_secs()).unwrap_or(PERIOD_SECS);
+                    Err(over(shared, buckets, whose, now, secs + 1))
+                }
             }
         }
-        Err(error) => Err(error),
+        // Others count at the same moment: there is a database, and another book would be another budget.
+        Err(error) => Err(error.into()),
     }
 }
 
-fn over(shared: &Shared, whose: Whose, retry_after_secs: u64) -> Error {
+fn over(shared: &Shared, buckets: Buckets, whose: Whose, now: UnixTime, secs: i64) -> Error {
+    shared.attempts.used_up.remember(buckets.get(whose), now.plus(secs));
     let budget = match whose {
         Whose::Strangers => "account, from networks that are not the owner's",
         Whose::Owner => "account, from a network of the owner's",
     };
     shared.metrics.attempts.refused.get_or_create(&label(whose)).inc();
-    Error::TooManyAttempts { budget, retry_after_secs }
+    Error::TooManyAttempts { budget, retry_after_secs: secs.unsigned_abs() }
 }
 
 /// What attempts are measured by.

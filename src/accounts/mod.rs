@@ -15,6 +15,7 @@ pub mod sign_in;
 pub mod sign_out;
 pub mod signing_keys;
 mod turns;
+mod used_up;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -160,11 +161,13 @@ impl Shared {
 
     /// Writes what a sign-in can do without, so that it does not wait for it as long as a registration does (F-13).
     ///
-    /// Errors: [`Error::Unavailable`] also when it takes too long; it may still happen then.
-    async fn write_promptly<Q: Query>(&self, query: Q) -> Result<Q::Output, Error> {
+    /// Errors: [`StoreError::Unavailable`] also when it takes too long; it may still happen then.
+    async fn write_promptly<Q: Query>(&self, query: Q) -> Result<Q::Output, StoreError> {
         match tokio::time::timeout(self.settings.deadline / 4, self.db.call(query)).await {
-            Ok(outcome) => Ok(outcome??),
-            Err(_) => Err(Error::Unavailable("no write in time".to_owned())),
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error @ (PoolError::Busy | PoolError::Stopping))) => Err(StoreError::Unavailable(error.to_string())),
+            Ok(Err(error @ (PoolError::Panicked | PoolError::Gone))) => Err(StoreError::Bug(error.to_string())),
+            Err(_) => Err(StoreError::Unavailable("no write in time".to_owned())),
         }
     }
 }

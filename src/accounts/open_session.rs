@@ -30,7 +30,7 @@ pub(super) async fn open_session(services: &Services, proven: Proven, client: Cl
     let settles = counted.settlement(now);
     let create = CreateSession { id, user: user.id, hash, client, now, expires_at, settles };
     let outcome = match counted.was_written() {
-        true => shared.write_promptly(create).await,
+        true => shared.write_promptly(create).await.map_err(Error::from),
         // It took no write a moment ago.
         false => Err(Error::Unavailable("the attempt was counted in memory".to_owned())),
     };

@@ -27,9 +27,11 @@ pub(super) struct Proven {
 /// Errors: [`Error::BadCredentials`] for an unknown address, a wrong password, a disabled account, one without a
 /// password and one whose hash is damaged; [`Error::TooManyAttempts`]; and what overload and outages bring.
 pub(super) async fn prove(shared: &Shared, attempt: &Attempt) -> Result<Proven, Error> {
+    let buckets = attempts::buckets(shared, attempt);
+    attempts::turn_away(shared, buckets).await?;
     // The place first: whoever cannot be served hears so before the database does any work.
     let place = shared.hash_place().await?;
-    let counted = attempts::count(shared, &attempt.username, attempt.network).await?;
+    let counted = attempts::count(shared, buckets).await?;
     verify(shared, place, attempt, counted).await
 }
 

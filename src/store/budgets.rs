@@ -2,10 +2,8 @@
 //! one transaction, its SQL beside it, the same text on both engines.
 
 use actix::Message;
-use aws_lc_rs::digest::{self, SHA256};
 
 use crate::domain::clock::UnixTime;
-use crate::domain::network::Network;
 use crate::store::error::StoreError;
 use crate::store::session::{Session, Value};
 use crate::store::{Access, Query};
@@ -26,28 +24,11 @@ pub struct Buckets {
     pub own: Bucket,
 }
 
-/// The name of a budget.
+/// The name of a budget; a pseudonym, so that neither who was attacked nor what people typed by mistake is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Bucket([u8; 32]);
+pub struct Bucket(pub [u8; 32]);
 
 impl Buckets {
-    /// For somebody on `network` who says to be `name`: the canonical form of an address, or whatever was typed. The
-    /// names of the budgets are digests, so that what people type by mistake is not kept.
-    #[must_use]
-    pub fn of(name: &str, network: Network) -> Self {
-        let bucket = |network: &str| {
-            let mut context = digest::Context::new(&SHA256);
-            // The length keeps apart what is put together.
-            context.update(&(name.len() as u64).to_be_bytes());
-            context.update(name.as_bytes());
-            context.update(network.as_bytes());
-            let mut bucket = [0; 32];
-            bucket.copy_from_slice(context.finish().as_ref());
-            Bucket(bucket)
-        };
-        Self { strangers: bucket(""), own: bucket(&network.to_string()) }
-    }
-
     /// The name of one of the two.
     #[must_use]
     pub fn get(&self, whose: Whose) -> Bucket {

@@ -14,6 +14,7 @@ use crate::domain::user::{User, UserId};
 use crate::tokens::claims::{AUDIENCE, CLIENT, Claims};
 use crate::tokens::key_pair;
 use crate::tokens::key_set::{Key, KeySet};
+use crate::tokens::pseudonym::Pseudonyms;
 use crate::tokens::refresh::{Refresh, RefreshKeys};
 use crate::tokens::sealing::Seal;
 use crate::tokens::secret::SecretKey;
@@ -78,6 +79,7 @@ pub struct Keyring {
     keys: RwLock<KeySet>,
     refresh: RefreshKeys,
     seal: Seal,
+    pseudonyms: Pseudonyms,
 }
 
 impl Keyring {
@@ -98,6 +100,7 @@ impl Keyring {
             keys: RwLock::new(keys),
             refresh: RefreshKeys::new(&settings.secret, settings.previous.as_ref())?,
             seal: Seal::new(&settings.secret, settings.previous.as_ref())?,
+            pseudonyms: Pseudonyms::new(&settings.secret)?,
         })
     }
 
@@ -232,6 +235,13 @@ impl Keyring {
     /// What a refresh token says. Errors: [`Rejected`], whatever is wrong, before any database is asked.
     pub fn read_refresh(&self, token: &str) -> Result<Refresh, Rejected> {
         self.refresh.read(token)
+    }
+
+    /// The name under which the database keeps what these parts stand for: 256 bits that tell nobody without the secret
+    /// what they are. Another secret gives other names.
+    #[must_use]
+    pub fn pseudonym(&self, parts: &[&str]) -> [u8; 32] {
+        self.pseudonyms.of(parts)
     }
 
     fn keys(&self) -> RwLockReadGuard<'_, KeySet> {

@@ -6,6 +6,7 @@ mod derive;
 mod key_pair;
 mod key_set;
 mod keyring;
+mod pseudonym;
 mod refresh;
 mod sealing;
 mod secret;

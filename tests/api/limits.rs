@@ -1,7 +1,7 @@
 //! How often one may try. C-13..C-17, T-10.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -109,6 +109,46 @@ fn strangers_cannot_lock_out_the_owner() {
     let at_home = (0..15).map(|_| sign_in(&server, HOME, "a@example.com", WRONG).status).collect::<Vec<_>>();
     assert_eq!(at_home.iter().filter(|status| **status == 401).count(), 10, "{at_home:?}");
     assert_eq!(sign_in(&server, HOME, "a@example.com", PASSWORD).status, 429);
+}
+
+/// An IPv6 network is the owner's as a whole.
+#[test]
+fn another_address_of_the_owners_network_is_the_owners() {
+    let server = TestServer::spawn_with(&BEHIND_A_PROXY);
+    assert_eq!(server.register("a@example.com", PASSWORD).status, 201);
+    assert_eq!(sign_in(&server, "2001:db8::1", "a@example.com", PASSWORD).status, 200);
+    guess(&[&server], 10, "a@example.com");
+    assert_eq!(sign_in(&server, "2001:db8::2:1", "a@example.com", PASSWORD).status, 200);
+    assert_eq!(sign_in(&server, "2001:db8:0:1::1", "a@example.com", PASSWORD).status, 429);
+}
+
+/// Whoever is over the budget takes no place in the hash queue: a flood at one account keeps nobody from signing in, and
+/// is refused also while there are no places left.
+#[test]
+fn who_is_over_the_budget_takes_no_place_from_others() {
+    let cost = [("SCRYPT_LOG_N", "13"), ("SCRYPT_R", "8"), ("SCRYPT_P", "8"), ("HASH_THREADS", "1")];
+    let settings = [&BEHIND_A_PROXY[..], &cost, &[("REQUEST_DEADLINE_SECS", "1")]].concat();
+    let server = TestServer::spawn_with(&settings);
+    while sign_in(&server, &somewhere(), "a@example.com", WRONG).status != 429 {}
+    let is_over = AtomicBool::new(false);
+    let others: Vec<u16> = std::thread::scope(|scope| {
+        let others: Vec<_> = (0..30)
+            .map(|number| {
+                let server = &server;
+                scope.spawn(move || sign_in(server, &somewhere(), &format!("b{number}@example.com"), WRONG).status)
+            })
+            .collect();
+        let guesses = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(sign_in(&server, &somewhere(), "a@example.com", WRONG).status, 429);
+            }
+        });
+        let others = others.into_iter().map(|other| other.join().unwrap()).collect();
+        is_over.store(true, Ordering::Relaxed);
+        guesses.join().unwrap();
+        others
+    });
+    assert!(others.contains(&401) && others.contains(&503), "there were more than there are places: {others:?}");
 }
 
 #[test]
