@@ -31,6 +31,18 @@ fn the_row_holds_a_salted_phc_string() {
     assert_ne!(hashes[0], hashes[1]);
 }
 
+/// C-13: asking around costs an account for each address that has none.
+#[test]
+fn with_a_bad_password_nobody_hears_who_has_an_account() {
+    let server = TestServer::spawn();
+    assert_eq!(server.register("a@example.com", PASSWORD).status, 201);
+    for bad in ["short", "password12345678"] {
+        let [taken, free] = ["a@example.com", "b@example.com"].map(|email| server.register(email, bad));
+        assert_eq!((taken.status, free.status), (422, 422), "{bad}");
+        assert_eq!(taken.json()["errors"][0]["field"], free.json()["errors"][0]["field"], "{bad}");
+    }
+}
+
 /// C-20, T-6: the same verdict on each engine.
 #[test]
 fn a_taken_email_is_a_409_whatever_its_spelling() {
