@@ -56,9 +56,18 @@ pub(crate) async fn start(shared: Shared, rotation_secs: Option<i64>) -> Result<
 async fn purge(shared: &Shared) {
     let now = shared.clock.now();
     for (expired, before) in [(Expired::Sessions, now.plus(-KEPT_SECS)), (Expired::Budgets, now.plus(-SKEW_SECS))] {
-        // A database that is away has nothing to remove; the next time it has.
-        while let Ok(Ok(true)) = shared.db.call(Purge { expired, before }).await {
-            tokio::time::sleep(PAUSE).await;
+        loop {
+            match shared.db.call(Purge { expired, before }).await {
+                Ok(Ok(true)) => tokio::time::sleep(PAUSE).await,
+                Ok(Ok(false)) => break,
+                // Said each minute: without the right to delete, tables would grow and nobody know.
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, ?expired, "what has expired was not removed; the next minute tries again");
+                    break;
+                }
+                // The workers are busy, or stopping.
+                Err(_) => break,
+            }
         }
     }
 }
