@@ -169,15 +169,25 @@ pub fn sign_in(address: SocketAddr, email: &str, password: &str) -> Result<Answe
     send(address, &grant(email, password))
 }
 
+/// The same behind a proxy that says for whom.
+pub fn sign_in_from(address: SocketAddr, client: &str, email: &str, password: &str) -> Result<Answer, Silence> {
+    send(address, &grant_with(&[("x-forwarded-for", client)], email, password))
+}
+
 pub fn registration(email: &str, password: &str) -> Vec<u8> {
     let body = serde_json::json!({"email": email, "password": password}).to_string();
     request("POST", "/api/register", &[("content-type", "application/json")], body.as_bytes())
 }
 
 pub fn grant(email: &str, password: &str) -> Vec<u8> {
+    grant_with(&[], email, password)
+}
+
+fn grant_with(headers: &[(&str, &str)], email: &str, password: &str) -> Vec<u8> {
     let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let body = format!("username={}&password={}", encode(email), encode(password));
-    request("POST", "/api/token", &[("content-type", "application/x-www-form-urlencoded")], body.as_bytes())
+    let headers = [&[("content-type", "application/x-www-form-urlencoded")], headers].concat();
+    request("POST", "/api/token", &headers, body.as_bytes())
 }
 
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {

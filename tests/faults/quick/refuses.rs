@@ -67,6 +67,40 @@ fn f08_the_database_is_read_only() {
     scene.stop();
 }
 
+/// C-14 without a database to count in: each node counts in its own memory, no password is hashed that was not counted,
+/// and whoever knows the right one still gets in.
+#[test]
+fn f08_guesses_are_counted_in_memory() {
+    let mut scene = Scene::on_mariadb(&[("RATE_LIMIT", "on"), ("TRUSTED_PROXIES", "127.0.0.1")]);
+    scene.until_ready();
+    for email in ["a@example.com", "b@example.com"] {
+        assert_eq!(register(scene.address, email, PASSWORD).unwrap().status, 201);
+    }
+    let address = scene.address;
+    let sign_in = move |client: u8, email: &str, password: &str| {
+        let forwarded_for = format!("192.0.2.{client}");
+        let answer = client::sign_in_from(address, &forwarded_for, email, password).unwrap();
+        (answer.status, answer.header("retry-after").is_some())
+    };
+    assert_eq!(sign_in(1, "a@example.com", PASSWORD), (200, false), "home from now on");
+    scene.database().execute("SET GLOBAL read_only = ON");
+    let mut answers: Vec<_> = std::thread::scope(|scope| {
+        let guesses: Vec<_> =
+            (2..202).map(|client| scope.spawn(move || sign_in(client, "a@example.com", "wrong horse"))).collect();
+        guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
+    });
+    answers.sort();
+    // A queue that is full counts nothing.
+    answers.retain(|answer| answer.0 != 503);
+    assert_eq!((answers.iter().filter(|answer| answer.0 == 401).count(), answers.last()), (10, Some(&(429, true))));
+    assert_eq!(sign_in(1, "a@example.com", PASSWORD), (200, false), "the owner at home");
+    assert_eq!(sign_in(3, "a@example.com", PASSWORD), (429, true), "anybody elsewhere, right or wrong");
+    assert_eq!(sign_in(3, "b@example.com", PASSWORD), (200, false), "somebody else");
+    scene.database().execute("SET GLOBAL read_only = OFF");
+    let (_, log) = scene.stop();
+    assert!(log.contains("counted in memory"), "{log}");
+}
+
 /// Somebody's LOCK TABLES: nobody waits longer than the deadline, and what does not touch the table is served.
 #[test]
 fn f10_the_table_is_locked() {
