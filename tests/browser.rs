@@ -94,6 +94,10 @@ async fn a_person_signs_in_on_the_docs_page_and_asks_who_they_are() {
 
     click(&client, "button.authorize").await;
     type_into(&client, "#oauth_username", EMAIL).await;
+    // ASVS 6.2.6: nobody reads it over a shoulder. Nothing forbids to paste it (6.2.7).
+    let field = client.find(Locator::Css("#oauth_password")).await.unwrap();
+    assert_eq!(field.attr("type").await.unwrap().as_deref(), Some("password"));
+    assert_eq!(field.attr("onpaste").await.unwrap(), None);
     type_into(&client, "#oauth_password", PASSWORD).await;
     click(&client, "button.modal-btn.auth.authorize").await;
     // The dialogue changes to "Logout" once it has a token.

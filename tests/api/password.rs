@@ -57,6 +57,17 @@ fn the_present_password_and_a_good_new_one_are_asked_for() {
     assert_eq!(server.token("a@example.com", PASSWORD).status, 200);
 }
 
+/// ASVS 6.2.11: what an attacker would try first for this person, as at registration.
+#[test]
+fn a_new_password_of_ones_own_words_is_refused() {
+    let server = TestServer::spawn_with(&[("ISSUER", "https://auth.margarethe-bank.example")]);
+    let token = server.signed_in("holm.ingeborg@example.com");
+    for bad in ["holm.ingeborg", "margarethe"] {
+        assert_eq!(field(&change(&server, &token, PASSWORD, bad)), (422, "new_password".to_owned()), "{bad:?}");
+    }
+    assert_eq!(change(&server, &token, PASSWORD, NEW).status, 204);
+}
+
 /// ASVS 7.4.3, with hashes that take long enough to be under way: what is opened with the old password while it is
 /// replaced does not live on.
 #[test]

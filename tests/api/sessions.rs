@@ -210,6 +210,18 @@ fn the_list_tells_when_where_and_on_what() {
     assert_eq!(me(&server, &other.access), 200);
 }
 
+/// C-16: behind a proxy it is the client's address that people recognise, not the proxy's nor one that was forged.
+#[test]
+fn the_list_tells_the_clients_address_behind_a_proxy() {
+    let server = TestServer::spawn_with(&[("TRUSTED_PROXIES", "127.0.0.1")]);
+    server.register("a@example.com", PASSWORD);
+    let headers =
+        [("content-type", "application/x-www-form-urlencoded"), ("x-forwarded-for", "203.0.113.9, 2001:db8::7")];
+    let body = form(&[("username", "a@example.com"), ("password", PASSWORD)]);
+    let signed_in = grant(&server.send("POST", "/api/token", &headers, &body));
+    assert_eq!(server.get_as("/api/user/sessions", &signed_in.access).json()[0]["address"], "2001:db8::7");
+}
+
 /// RFC 7009 2.2, R-06.
 #[test]
 fn either_token_revokes_its_session_and_unknown_ones_are_fine() {
