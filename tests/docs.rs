@@ -3,6 +3,7 @@
 mod database;
 mod process;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,7 +34,14 @@ fn the_readme_names_its_two_commands_and_each_document_exists() {
     for command in ["cargo run --release", "./scripts/test.sh"] {
         assert!(readme.contains(command), "{command}");
     }
-    for page in ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/operations.md"] {
+    for page in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/architecture.md",
+        "docs/operations.md",
+        "docs/security.md",
+    ] {
         let text = read(page);
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             if link.contains("://") {
@@ -63,9 +71,9 @@ fn headings(page: &str) -> Vec<String> {
 /// A setting that is written wrong, or that is no more, would be ignored by the server without a word.
 #[test]
 fn the_documents_name_settings_that_exist() {
-    const OTHERS: &[&str] = &["AF_INET", "AF_INET6", "AF_UNIX"];
+    const OTHERS: &[&str] = &["AF_INET", "AF_INET6", "AF_UNIX", "TIMING_SCRYPT_LOG_N", "UNIX_TIMESTAMP"];
     let reference = tegata::config::reference();
-    for page in ["README.md", "docs/operations.md"] {
+    for page in ["README.md", "docs/operations.md", "docs/security.md"] {
         let text = read(page);
         let is_name = |word: &&str| {
             word.contains('_')
@@ -73,7 +81,7 @@ fn the_documents_name_settings_that_exist() {
                 && !word.contains(|c: char| c.is_ascii_lowercase())
         };
         let names: Vec<_> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(is_name).collect();
-        assert!(names.len() > 5, "{page}");
+        assert!(names.len() > 3, "{page}");
         for name in names.into_iter().filter(|name| !OTHERS.contains(name)) {
             assert!(reference.contains(&format!("`{name}`")), "{page} names {name}, which is no setting");
         }
@@ -94,6 +102,39 @@ fn each_alert_has_its_section() {
         explained.remove(at.unwrap_or_else(|| panic!("docs/operations.md does not explain {alert}")));
     }
     assert!(explained.is_empty(), "there is no alert {explained:?}");
+}
+
+/// What the page on security says is shown by a test is shown by one.
+#[test]
+fn each_test_that_the_page_on_security_names_exists() {
+    let page = read("docs/security.md");
+    let quoted = page.split('`').skip(1).step_by(2);
+    let is_name = |word: &&str| {
+        word.matches('_').count() >= 2 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let shorter = ["other_headers", "other_keys", "other_times", "other_claims"];
+    let names: BTreeSet<_> = quoted.filter(|word| is_name(word) || shorter.contains(word)).collect();
+    assert!(names.len() > 40, "{names:?}");
+    let code: String = ["src", "tests"].iter().flat_map(|dir| sources(&path(dir))).map(|file| read(&file)).collect();
+    for name in names {
+        let is_test = ["#[test]\n", "#[actix_web::test]\n"].iter().any(|mark| {
+            code.split(mark).skip(1).any(|after| {
+                let function = after.split_once("fn ").map_or("", |(_, rest)| rest);
+                function.strip_prefix(name).is_some_and(|rest| rest.starts_with('('))
+            })
+        });
+        assert!(is_test, "docs/security.md names `{name}`, which is no test");
+    }
+}
+
+/// All files of Rust in a directory and below.
+fn sources(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|entry| match entry.is_dir() {
+        true => sources(&entry),
+        false => vec![entry.to_str().unwrap().to_owned()],
+    });
+    files.filter(|file| file.ends_with(".rs")).collect()
 }
 
 /// The container's build: what the Dockerfile copies is let through by .dockerignore, and cargo can read the manifest

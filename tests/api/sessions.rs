@@ -1,10 +1,13 @@
 //! Sessions: refresh tokens, signing out, the list of one's sessions. R-01..R-06.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use crate::harness::{Answer, PASSWORD, TestServer, form};
+use crate::harness::{Answer, PASSWORD, TestServer, form, parts};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -208,6 +211,23 @@ fn the_list_tells_when_where_and_on_what() {
     let theirs = list(&other.access)[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(delete(&theirs), 404);
     assert_eq!(me(&server, &other.access), 200);
+}
+
+/// ASVS 7.2.3: each of the 128 bits is set in some names and not in others.
+#[test]
+fn names_of_sessions_are_random() {
+    let server = server();
+    let names: HashSet<u128> = (0..100)
+        .map(|_| {
+            let (_, claims) = parts(&sign_in(&server).access);
+            let claims: Value = serde_json::from_str(&claims).unwrap();
+            let name = URL_SAFE_NO_PAD.decode(claims["sid"].as_str().unwrap()).unwrap();
+            u128::from_be_bytes(name.try_into().unwrap())
+        })
+        .collect();
+    assert_eq!(names.len(), 100);
+    assert_eq!(names.iter().fold(0, |all, name| all | name), u128::MAX);
+    assert_eq!(names.iter().fold(u128::MAX, |all, name| all & name), 0);
 }
 
 /// C-16: behind a proxy it is the client's address that people recognise, not the proxy's nor one that was forged.
