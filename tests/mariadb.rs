@@ -1,5 +1,7 @@
 //! What only a MariaDB of our own can show: `TEST_MARIADB_URL` and `TEST_CA_PATH`, which scripts/test.sh sets.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use mysql::prelude::Queryable;
 use tegata::domain::clock::UnixTime;
 use tegata::domain::session::Anchor;
@@ -14,16 +16,22 @@ fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test.sh, which starts a MariaDB"))
 }
 
+/// Held by the test that runs: the server counts for all of its clients together.
+static TURN: Mutex<()> = Mutex::new(());
+
 struct Database {
     admin: mysql::Conn,
     name: &'static str,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Database {
     fn create(name: &'static str) -> Self {
+        // A test that failed has left nothing that would be in the way.
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut admin = mysql::Conn::new(setting("TEST_MARIADB_URL").as_str()).unwrap();
         admin.query_drop(format!("CREATE OR REPLACE DATABASE {name}")).unwrap();
-        Self { admin, name }
+        Self { admin, name, _turn: turn }
     }
 
     fn url(&self, query: &str) -> String {
@@ -64,9 +72,9 @@ async fn a_query_is_one_round_trip_on_a_kept_connection() {
     let after =
         ["Com_admin_commands", "Com_stmt_prepare", "Com_stmt_execute", "Connections"].map(|name| database.status(name));
     let [pings, prepared, executed, connected] = std::array::from_fn(|at| after[at] - before[at]);
-    assert!(executed >= 100, "{executed}");
-    // The other test of this file connects a few times meanwhile.
-    assert!(pings < 20 && prepared < 20 && connected < 20, "{pings} pings, {prepared} prepared, {connected} connected");
+    assert_eq!(executed, 100);
+    // A pool opens its connections in the background, and may not be done with that.
+    assert!(pings < 5 && prepared < 5 && connected < 5, "{pings} pings, {prepared} prepared, {connected} connected");
 }
 
 /// F-02, F-12: connections that died in the meantime cost no read.
