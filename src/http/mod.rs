@@ -64,7 +64,8 @@ pub struct Settings {
 const GET: &str = "GET, HEAD";
 const POST: &str = "POST";
 
-/// THE route table.
+/// THE route table. A path is compared with one after the other, so that those with parameters come last: each of them
+/// is a regular expression, which would be run for every request that goes by.
 fn routes(config: &mut web::ServiceConfig) {
     config
         .service(at("/api/register", POST).route(web::post().to(register::post)))
@@ -79,9 +80,6 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/logout", POST).route(web::post().to(session::logout).wrap(bearer::required())))
         .service(at("/api/logout_all", POST).route(web::post().to(session::logout_all).wrap(bearer::required())))
         .service(at("/api/user/sessions", GET).route(get().to(session::list).wrap(bearer::required())))
-        .service(
-            at("/api/user/sessions/{id}", "DELETE").route(web::delete().to(session::delete).wrap(bearer::required())),
-        )
         .service(at("/api/user/password", POST).route(web::post().to(password::post).wrap(bearer::required())))
         .service(at("/api/user/me", GET).route(get().to(user::me).wrap(bearer::required())))
         .service(at("/api/is_logined", GET).route(get().to(user::is_logined).wrap(bearer::optional())))
@@ -92,6 +90,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(at("/readyz", GET).route(get().to(health::readyz)))
         .service(at("/openapi.json", GET).route(get().to(openapi::document)))
         .service(at("/docs", GET).route(get().to(openapi::docs)))
+        .service(
+            at("/api/user/sessions/{id}", "DELETE").route(web::delete().to(session::delete).wrap(bearer::required())),
+        )
         .service(at("/docs/{path:.*}", GET).route(get().to(openapi::docs_file)))
         .default_service(web::to(not_found));
 }
