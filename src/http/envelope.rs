@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +27,6 @@ use crate::http::request_log::{Caller, Entry, Outcome};
 use crate::http::unread;
 
 /// What every request has around it.
-#[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) metrics: Metrics,
     pub(crate) rate_limits: Arc<RateLimits>,
@@ -37,7 +37,7 @@ pub(crate) struct Surroundings {
 
 /// The middleware.
 pub(crate) async fn envelope(
-    surroundings: Surroundings,
+    surroundings: Rc<Surroundings>,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
@@ -177,7 +177,7 @@ mod tests {
             trusted_proxies: TrustedProxies::default(),
             is_stopping: Arc::default(),
         };
-        envelope(surroundings, request, next).await
+        envelope(Rc::new(surroundings), request, next).await
     }
 
     async fn broken() -> HttpResponse {

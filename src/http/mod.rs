@@ -26,6 +26,7 @@ mod well_known;
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,16 +136,17 @@ pub fn serve(settings: Settings, shared: Shared, metrics: Metrics) -> io::Result
     connections.watch();
     let rate_limits = Arc::new(RateLimits::new(settings.limits_rate, metrics.clone()));
     listener::listen(settings, connections, move || {
-        let surroundings = Surroundings {
+        // One for each worker: a count that all of them share would be written by all of them for every request.
+        let surroundings = Rc::new(Surroundings {
             metrics: metrics.clone(),
             rate_limits: Arc::clone(&rate_limits),
             trusted_proxies: trusted_proxies.clone(),
             is_stopping: Arc::clone(&shared.is_stopping),
-        };
+        });
         App::new()
             .app_data(web::Data::new(Services::start(shared.clone())))
             .app_data(web::Data::from(Arc::clone(&rate_limits)))
             .configure(routes)
-            .wrap(from_fn(move |request, next| envelope(surroundings.clone(), request, next)))
+            .wrap(from_fn(move |request, next| envelope(Rc::clone(&surroundings), request, next)))
     })
 }
